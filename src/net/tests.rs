@@ -26,6 +26,7 @@ mod at_once;
 mod compress;
 mod kept;
 mod memory;
+mod opening;
 mod upload;
 mod wire;
 

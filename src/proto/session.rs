@@ -130,7 +130,6 @@ impl Session {
         }
         match &mut self.0 {
             State::Open(connection) => connection.receive(cx, input),
-            State::Refused(_) => (input.len(), None),
             _ => self.receive_answer(cx, input),
         }
     }

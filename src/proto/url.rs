@@ -544,7 +544,7 @@ fn without_dots(path: &str) -> String {
 
 /// Splits the authority into host and port, which stands behind the colon outside brackets.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
-    let from = authority.rfind(']').map_or(0, |i| i + 1);
+    let from = authority.rfind(']').unwrap_or(0);
     match authority[from..].find(':') {
         Some(i) => (&authority[..from + i], Some(&authority[from + i + 1..])),
         None => (authority, None),

@@ -6,9 +6,10 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moonwire::proto::CloseFrame;
 use moonwire::proto::http::HttpError;
 use moonwire::rustls::AlertDescription;
-use moonwire::{Closed, Conn, ErrorKind, Event, Reactor, Stage};
+use moonwire::{Closed, Conn, ErrorKind, Event, Reactor, Stage, StreamOptions};
 
 use crate::common::tls::*;
 use crate::common::*;
@@ -185,6 +186,32 @@ fn a_client_says_goodbye_too() {
         });
         let tried = face.open_at(server.address, &Arc::new(client()));
         assert_eq!((tried.reason(), &server.join()[..]), (None, &[true][..]), "{face:?}");
+    }
+}
+
+/// Also where the program gives up a response before its end.
+#[test]
+fn a_client_that_gives_up_a_response_sends_close_notify() {
+    for version in VERSIONS {
+        let config = Arc::new(Server::new("good").only(version).config());
+        let server = serving(1, move |tcp| {
+            let (_, mut peer) = meet(tcp, &config);
+            peer.request();
+            peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+            peer.hears_goodbye()
+        });
+        let mut reactor = Reactor::new(trusting()).unwrap();
+        let get = StreamOptions::get(&format!("https://{}/", server.address)).unwrap();
+        let id = reactor.open(get).unwrap();
+        let mut answered = false;
+        while !answered {
+            let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
+                answered |= matches!(event, Event::Response(_));
+            };
+            reactor.turn(Some(soon()), &mut sink).unwrap();
+        }
+        reactor.release(id, &CloseFrame::new(1001, ""));
+        assert_eq!(server.join(), [true], "{version:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use moonwire::rustls::{ServerConnection, SupportedProtocolVersion};
@@ -52,8 +53,10 @@ fn what_tls_says_by_itself_ends_nothing() {
     use moonwire::rustls::version::TLS13;
 
     for looks in [false, true] {
-        let (say, said) = std::sync::mpsc::channel();
+        let ((say, said), (answered, waits)) = (channel(), channel::<()>());
         let server = server(&TLS13, 1, move |peer| {
+            // Not together with the response, which would be read to its end.
+            waits.recv_timeout(LONG).unwrap();
             peer.session().refresh_traffic_keys().unwrap();
             let mut record = Vec::new();
             while peer.session().wants_write() {
@@ -65,6 +68,7 @@ fn what_tls_says_by_itself_ends_nothing() {
         });
         let mut reactor = Reactor::new(trusting()).unwrap();
         asked(&mut reactor, &url(&server));
+        answered.send(()).unwrap();
         said.recv_timeout(LONG).unwrap();
         if looks {
             // It is read, so that nothing is left that would wake the reactor again.
@@ -96,7 +100,7 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
     ];
     for version in VERSIONS {
         for (what, meddle) in meddles {
-            let (say, said) = std::sync::mpsc::channel();
+            let (say, said) = channel();
             let server = server(version, 2, move |peer| {
                 meddle(peer);
                 say.send(()).unwrap();

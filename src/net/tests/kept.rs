@@ -382,6 +382,16 @@ fn a_request_that_goes_again_has_its_own_time_limit() {
     assert_eq!(bench.pass(NS), ["failed Response: 1s are over"]);
 }
 
+/// A server that is silent has the request, and may act on it.
+#[test]
+fn a_request_whose_time_is_over_does_not_go_again() {
+    let mut bench = Bench::new(limits(|limits| limits.response = SECOND));
+    bench.answered(kept(), FINE);
+    bench.start(kept());
+    assert_eq!(bench.pass(SECOND), ["failed Response: 1s are over"]);
+    assert_eq!(bench.made(), 1);
+}
+
 /// The properties that two requests have to share.
 #[test]
 fn no_two_share_a_connection_that_differ_in_where_they_go_or_who_asks() {

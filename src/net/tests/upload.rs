@@ -38,6 +38,8 @@ fn a_reader_that_has_nothing_is_asked_again_after_so_long() {
         for times in 1..=3 {
             assert_eq!(asked.load(Ordering::SeqCst), times);
             assert!(!bench.reactor.has_work(), "it would not wait");
+            let (_, interest) = bench.world.lock().tcps[0].watched.unwrap();
+            assert!(!interest.write, "the server has room, so every wait would end at once");
             bench.pass(wait - NS);
             assert_eq!(asked.load(Ordering::SeqCst), times, "not yet");
             bench.pass(NS);

@@ -39,6 +39,8 @@ struct EndingPoller {
     ends: Mutex<BTreeMap<usize, End>>,
     /// Whether a socket has no room when it is connected.
     full: AtomicBool,
+    /// Whether a signal interrupts the next read.
+    interrupted: AtomicBool,
 }
 
 impl EndingPoller {
@@ -76,6 +78,9 @@ impl Sys for EndingSys {
     }
 
     fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
+        if self.1.interrupted.swap(false, Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let read = self.0.read(socket, buf);
         match self.1.end(socket.1) {
             Some(End::Eof | End::BothWays) if read.is_err() => Ok(0),
@@ -174,6 +179,7 @@ impl Wire {
             world: world.clone(),
             ends: Mutex::default(),
             full: false.into(),
+            interrupted: false.into(),
         });
         let sys = EndingSys(Toy(world.clone(), Arc::new(world)), Arc::clone(&poller));
         let reactor = Reactor::with_sys(sys, Config { limits, ..Config::default() }).unwrap();

@@ -577,6 +577,22 @@ mod tests {
         assert!(matches!(cut.end(), ProxyError::Eof));
     }
 
+    /// What a trace and an error show of a request to a proxy, and of an answer that is no HTTP.
+    #[test]
+    fn only_a_secret_is_hidden() {
+        let shown = |tunnel: &Tunnel| String::from_utf8(tunnel.shown().unwrap()).unwrap();
+        let mut open = tunnel("http://proxy", "wss://a/");
+        assert!(shown(&open).starts_with("CONNECT a:443 "), "{}", shown(&open));
+        let error = open.receive(Instant::now(), b"SSH-2.0-a\r\n").unwrap_err().to_string();
+        assert!(error.contains("SSH-2.0"), "{error}");
+        let to = url("wss://a/").into_secret();
+        let proxy = Proxy::parse("http://proxy").unwrap();
+        let mut secret = Tunnel::new(proxy, Target::of(&to), to, Arc::default());
+        assert!(shown(&secret).starts_with("CONNECT *** "), "{}", shown(&secret));
+        let error = secret.receive(Instant::now(), b"SSH-2.0-a\r\n").unwrap_err().to_string();
+        assert!(!error.contains("SSH-2.0"), "{error}");
+    }
+
     /// RFC 1928 §3 to §6; FAULTS 47.
     #[test]
     fn socks_is_told_a_name_or_an_address() {

@@ -154,9 +154,7 @@ impl<S: Sys> Driver<S> {
     pub(in crate::net) fn next_state_is_due(&self) -> bool {
         match &self.state {
             State::Open(live) => live.reading_ended() && !live.must_send(),
-            State::CloseHeld(live) => {
-                !live.session.is_open() || live.reading_ended() && !live.must_send()
-            }
+            State::CloseHeld(live) => !live.session.is_open(),
             _ => false,
         }
     }
@@ -521,9 +519,6 @@ impl<S: Sys> Driver<S> {
             State::Open(live) => State::CloseHeld(live),
             other => other,
         };
-        if self.listener == Listener::Nobody {
-            self.answer_close(core);
-        }
         if broken || lost {
             // Nothing more is written: nobody knows how much of the last write was sent.
             self.release_socket(core);
@@ -583,13 +578,8 @@ impl<S: Sys> Driver<S> {
             State::Open(live) | State::CloseHeld(live) if live.is_stream() => {
                 drop(live.end_stream(core));
             }
-            State::Open(mut live) | State::CloseHeld(mut live) => {
+            State::Open(live) | State::CloseHeld(live) => {
                 self.past().stats = live.session.stats();
-                if live.link.tls().is_some() && !live.session.is_open() && live.buffered() == 0 {
-                    // Everything was sent: sends `close_notify` of TLS, if the kernel takes it at
-                    // once.
-                    let _ = live.link.write_last(&mut core.sys, &mut Vec::new());
-                }
                 core.sys.forget(&live.link.socket);
             }
             State::Draining(Draining { link, .. }) => core.sys.forget(&link.socket),
@@ -711,12 +701,6 @@ impl<S: Sys> Driver<S> {
             sink.event(&mut conn, Event::Closed(closed));
         } else if let Closed::Failed(e) | Closed::Lost(e) = &closed {
             core.lost += e.unsent() as u64;
-        }
-    }
-
-    pub(super) fn answer_close(&mut self, core: &mut Core<S>) {
-        if let Some(live) = self.live() {
-            live.session.answer_close(&mut core.context());
         }
     }
 

@@ -1,5 +1,7 @@
 //! Sending, closing and releasing behind bytes that are waiting.
 
+use std::sync::atomic::AtomicUsize;
+
 use super::*;
 
 fn limits() -> Limits {
@@ -252,4 +254,27 @@ fn what_is_still_to_be_done_is_counted_over_all_connections() {
     wire.reactor.release(c, &CloseFrame::new(1000, ""));
     assert_eq!(wire.turns(), NOTHING);
     assert_eq!(seen(&mut wire, a), (0, 0, 0, 1));
+}
+
+/// What a broken socket has taken makes room, for which the body is not read any more.
+#[test]
+fn a_body_is_not_read_for_a_broken_socket() {
+    struct Counted(Arc<AtomicUsize>);
+    impl io::Read for Counted {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(buf.len())
+        }
+    }
+    let mut wire = Wire::new(Limits { body_queue: 1000, ..limits() });
+    let reads = Arc::new(AtomicUsize::new(0));
+    let body = Counted(Arc::clone(&reads));
+    let post = StreamOptions::new("POST", HTTP_URL).unwrap().body_from(body, Some(1 << 40));
+    let (_, tcp, _) = wire.ask(post.unwrap());
+    let before = reads.load(Ordering::Relaxed);
+    assert!(before > 0);
+    wire.room(tcp, 300);
+    wire.ends(tcp, End::ResetOfWrite);
+    assert_eq!(wire.turns().len(), 1);
+    assert_eq!(reads.load(Ordering::Relaxed), before);
 }

@@ -118,3 +118,97 @@ fn an_error_of_a_write_that_took_a_part_is_the_reason() {
     wire.reactor.send_binary(id, &[7; 994]).unwrap();
     assert_eq!(wire.turns(), ["lost Io(Kind(ConnectionReset)), 702 unsent"]);
 }
+
+/// RFC 6455 §7.1.1: the server closes the TCP connection first, so that it can read our close frame.
+/// A program that holds the frame back, or releases the connection, changes nothing of that.
+#[test]
+fn the_tcp_connection_stays_until_the_server_ends_it() {
+    for held in [false, true] {
+        let mut wire = Wire::new(Limits::default());
+        let (id, tcp) = wire.open(ws().hold_close(held));
+        wire.gives(tcp, &[0xFF]);
+        assert_eq!(wire.turns().len(), 1);
+        if held {
+            wire.reactor.answer_close(id);
+            assert_eq!(wire.turns(), NOTHING);
+        }
+        assert_eq!(wire.wrote(tcp)[0], 0x88);
+        wire.reactor.release(id, &CloseFrame::new(1001, ""));
+        assert_eq!(wire.turns(), NOTHING);
+        assert!(!wire.tcp(tcp, |tcp| tcp.dropped), "held: {held}");
+        wire.ends(tcp, End::Eof);
+        assert_eq!((wire.turns(), wire.reactor.len()), (vec![], 0));
+        assert!(wire.tcp(tcp, |tcp| tcp.dropped));
+    }
+}
+
+/// A signal interrupts a read; the next one goes on where it was.
+#[test]
+fn a_read_that_a_signal_interrupts_is_repeated() {
+    let mut wire = Wire::new(Limits::default());
+    let (_, tcp) = wire.open(ws());
+    let interrupts = |wire: &Wire| wire.poller.interrupted.store(true, Ordering::Relaxed);
+    interrupts(&wire);
+    wire.gives(tcp, &texts(b"a"));
+    assert_eq!(wire.turns(), texts_of(b"a"));
+    // Also while the server's end of the TCP connection is awaited.
+    wire.gives(tcp, &[0xFF]);
+    assert_eq!(wire.turns().len(), 1);
+    interrupts(&wire);
+    wire.gives(tcp, &[0xFF]);
+    assert_eq!((wire.turns(), wire.reactor.len()), (vec![], 1));
+}
+
+/// Whoever waits for the end of a connection sees any other end, too.
+#[test]
+fn a_reset_ends_the_wait_for_the_end() {
+    let mut wire = Wire::new(Limits::default());
+    let (_, tcp) = wire.open(ws());
+    wire.gives(tcp, &[0xFF]);
+    assert_eq!((wire.turns().len(), wire.reactor.len()), (1, 1));
+    wire.ends(tcp, End::Reset);
+    assert_eq!((wire.turns(), wire.reactor.len()), (vec![], 0));
+}
+
+/// A program that abandons everything ends what has not ended yet, and nothing twice.
+#[test]
+fn the_end_of_a_connection_is_traced_once() {
+    let states = States::default();
+    let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
+    let mut bench = Bench::with(Config { observer, ..Config::default() });
+    let (_, tcp) = bench.open(ws());
+    bench.open(ws());
+    bench.gives(tcp, &[0xFF]);
+    assert_eq!(bench.turns().len(), 1);
+    bench.reactor.abandon_all();
+    let ended: Vec<_> = states.take().into_iter().filter(|s| s.starts_with("ended")).collect();
+    assert_eq!(ended.len(), 2, "{ended:?}");
+    assert_eq!(ended[1], "ended: released by the program");
+}
+
+/// What a proxy has not sent does not keep the error of a write from being reported.
+#[test]
+fn a_proxy_that_cannot_be_written_to_is_an_error_at_once() {
+    let mut wire = Wire::new(Limits::default());
+    let proxy = crate::net::Proxy::parse("10.0.0.1:3128").unwrap();
+    wire.poller.full.store(true, Ordering::Relaxed);
+    wire.reactor.open(ws().proxy(proxy)).unwrap();
+    assert_eq!(wire.turns(), NOTHING);
+    wire.ends(0, End::ResetOfWrite);
+    let events = wire.turns();
+    assert!(events.len() == 1 && events[0].contains("ConnectionReset"), "{events:?}");
+}
+
+/// A deadline from before the end stays in the table until it comes, and then ends nothing.
+#[test]
+fn an_earlier_deadline_does_not_shorten_the_linger() {
+    let mut bench = Bench::new(Limits { linger: 2 * SECOND, ..Limits::default() });
+    let (_, tcp) = bench.open(ws().ping_interval(Some(SECOND)));
+    assert_eq!(bench.pass(SECOND / 2), NOTHING);
+    bench.gives(tcp, &[0xFF]);
+    assert_eq!(bench.turns().len(), 1);
+    assert_eq!(bench.pass(2 * SECOND - NS), NOTHING);
+    assert!(!bench.is_dropped(tcp));
+    assert_eq!(bench.pass(NS), NOTHING);
+    assert!(bench.is_dropped(tcp));
+}

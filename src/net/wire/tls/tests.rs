@@ -134,3 +134,13 @@ fn the_signature_of_the_handshake_is_checked_even_without_verification() {
     let result = meet(TlsOptions::new().insecure_on_loopback(), "localhost", server).map(drop);
     assert!(result.unwrap_err().contains("a signature is wrong"));
 }
+
+/// Only a server that has sent no TLS at all may be one for another protocol.
+#[test]
+fn the_advice_about_the_port_is_for_the_first_bytes_alone() {
+    for phase in [Phase::Greeting, Phase::Handshake, Phase::Open] {
+        let error = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let text = failure(error, phase).to_string();
+        assert_eq!(text.contains("it may be one for ws://"), phase == Phase::Greeting, "{text}");
+    }
+}
