@@ -287,3 +287,109 @@ impl Puff {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of these bits: `01` is a code, its first bit first; `5:3` is the number 5 in three
+    /// bits.
+    fn bits(text: &str) -> Vec<u8> {
+        let mut all = Vec::new();
+        for part in text.split_whitespace() {
+            match part.split_once(':') {
+                Some((n, len)) => {
+                    let n: usize = n.parse().unwrap();
+                    all.extend((0..len.parse().unwrap()).map(|i| n >> i & 1 == 1));
+                }
+                None => all.extend(part.bytes().map(|b| b == b'1')),
+            }
+        }
+        let byte = |bits: &[bool]| bits.iter().rev().fold(0, |n, &bit| n << 1 | u8::from(bit));
+        all.chunks(8).map(byte).collect()
+    }
+
+    #[test]
+    fn the_length_of_a_stored_block_is_sent_twice() {
+        for (block, want) in [
+            (b"\x00\x01\x00\xfe\xffa\x00", Ok(())),
+            (b"\x00\x01\x00\xff\xffa\x00", Err(Wrong::Broken)),
+            (b"\x00\x01\x00\xfe\x7fa\x00", Err(Wrong::Broken)),
+        ] {
+            assert_eq!(Puff::of(8).message(block, 8).1, want, "{block:x?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_reaches_back_so_far_and_no_further() {
+        let letters: Vec<String> =
+            (b"abcdef").iter().map(|b| format!("{:08b}", 0x30 + b)).collect();
+        // Three bytes from a distance of 3, 4, 5 and 6, then the end of the block.
+        for (distance, want) in [
+            ("00010", Ok("abcdefdef")),
+            ("00011", Ok("abcdefcde")),
+            ("00100 0", Err(Wrong::Broken)),
+            ("00100 1", Err(Wrong::Broken)),
+        ] {
+            let copy = format!("0000001 {distance} 0000000");
+            let payload = bits(&format!("0 1:2 {} {copy} 0 0:2", letters.join(" ")));
+            let (data, got) = Puff::of(4).message(&payload, 100);
+            assert_eq!(got, want.map(|_| ()), "{distance}");
+            assert_eq!(data, want.unwrap_or("abcdef").as_bytes(), "{distance}");
+        }
+    }
+
+    /// A dynamic block with one bit each for `a` and the end. `extra` more lengths are sent than it
+    /// has codes.
+    fn dynamic(literals: usize, distances: usize, extra: usize) -> String {
+        let zeros = |mut n: usize| {
+            let mut text = String::new();
+            while n > 0 {
+                let now = if n > 138 { 127 } else { n };
+                text += &match now {
+                    11.. => format!("0 {}:7 ", now - 11),
+                    now => format!("11 {}:3 ", now - 3),
+                };
+                n -= now;
+            }
+            text
+        };
+        // The lengths of the codes for lengths: 18 has one bit, 1 and 17 have two.
+        let codes = "0:3 2:3 1:3 0:42 2:3";
+        let (literals_sent, distances_sent) = (literals - 257, distances - 1);
+        let behind = zeros(literals_sent + distances + extra);
+        format!(
+            "0 2:2 {literals_sent}:5 {distances_sent}:5 14:4 {codes} {} 10 {} 10 {behind}",
+            zeros(97),
+            zeros(158)
+        )
+    }
+
+    #[test]
+    fn a_dynamic_block_has_286_and_30_codes_at_most_and_a_length_for_each() {
+        for (literals, distances, extra, want) in [
+            (257, 3, 0, Ok(())),
+            (286, 3, 0, Ok(())),
+            (287, 3, 0, Err(Wrong::Broken)),
+            (257, 30, 0, Ok(())),
+            (257, 31, 0, Err(Wrong::Broken)),
+            (257, 3, 1, Err(Wrong::Broken)),
+        ] {
+            let payload = bits(&(dynamic(literals, distances, extra) + "0 0 0 1 0 0:2"));
+            let (data, got) = Puff::of(8).message(&payload, 8);
+            assert_eq!(got, want, "{literals} and {distances}, {extra} more");
+            assert_eq!(data, if want.is_ok() { &b"aaa"[..] } else { b"" });
+        }
+    }
+
+    #[test]
+    fn a_message_that_ends_in_a_head_is_told_from_one_that_ends_behind_it() {
+        let head = bits(&dynamic(257, 3, 0));
+        assert_eq!(head.len() * 8, 3 + 14 + 54 + 33, "it fills its last byte");
+        for end in 1..=head.len() {
+            let want = if end == head.len() { Wrong::Broken } else { Wrong::CutInHead };
+            let got = Puff::of(8).message(&head[..end], 8);
+            assert_eq!(got, (Vec::new(), Err(want)), "{end} bytes");
+        }
+    }
+}
