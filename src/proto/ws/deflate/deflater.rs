@@ -177,3 +177,125 @@ fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Room) -> Option<usiz
         return (is_whole && room.first(end).ends_with(&TAIL)).then(|| end - TAIL.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ws::puff::Puff;
+
+    /// Bytes that do not shrink.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut x = 88_172_645_463_325_252u64;
+        let next = || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            (x >> 32) as u8
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    /// Bytes that become half as long.
+    fn digits(len: usize) -> Vec<u8> {
+        noise(len).iter().map(|b| b"0123456789abcdef"[usize::from(b & 15)]).collect()
+    }
+
+    const FORM: Form = Form { window: 15, level: 3 };
+
+    fn state(form: Form, memory: i32) -> Deflate {
+        Deflate::new_with_config(DeflateConfig {
+            level: i32::from(form.level),
+            window_bits: -i32::from(form.window),
+            mem_level: memory,
+            ..DeflateConfig::default()
+        })
+    }
+
+    /// What the library writes for a message, without the tail.
+    fn written(mut state: Deflate, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; payload.len() + 100];
+        state.compress(payload, &mut out, DeflateFlush::SyncFlush).unwrap();
+        out.truncate(state.total_out() as usize - TAIL.len());
+        out
+    }
+
+    fn message(deflater: &mut Deflater, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        assert!(deflater.message(payload, |made| out.extend_from_slice(made)));
+        out
+    }
+
+    /// Less memory ends blocks earlier, so the bytes show how much there is.
+    #[test]
+    fn only_a_state_that_stays_and_begins_with_a_large_message_takes_more_memory() {
+        for (takeover, len, memory) in [
+            (true, LARGE - 1, MEMORY),
+            (true, LARGE, MEMORY_LARGE),
+            (false, LARGE - 1, MEMORY),
+            (false, LARGE, MEMORY),
+        ] {
+            let payload = digits(len);
+            let [small, large] = [MEMORY, MEMORY_LARGE].map(|m| written(state(FORM, m), &payload));
+            assert_ne!(small, large);
+            let want = if memory == MEMORY { small } else { large };
+            let got = message(&mut Deflater::new(takeover, FORM), &payload);
+            assert!(got == want, "takeover {takeover}, {len} bytes");
+        }
+    }
+
+    /// The spare state has another level here than its form says, so the bytes show where it is
+    /// used.
+    #[test]
+    fn a_spare_state_is_for_messages_of_its_form_and_comes_back() {
+        let (other, payload) = (Form { level: 9, ..FORM }, digits(LARGE));
+        let marked = Form { level: 1, ..FORM };
+        let outputs = [FORM, marked, other].map(|form| written(state(form, MEMORY), &payload));
+        assert!(outputs[0] != outputs[1] && outputs[1] != outputs[2]);
+        SPARE.set(Some((FORM, state(marked, MEMORY))));
+        // A large message of a connection that keeps its state gets one with more memory.
+        let large = written(state(FORM, MEMORY_LARGE), &payload);
+        assert!(message(&mut Deflater::new(true, FORM), &payload) == large);
+        for _ in 0..3 {
+            assert!(message(&mut Deflater::new(false, FORM), &payload) == outputs[1]);
+        }
+        assert!(message(&mut Deflater::new(false, other), &payload) == outputs[2]);
+        assert!(SPARE.take().is_some_and(|(form, _)| form == other));
+    }
+
+    #[test]
+    fn a_message_that_does_not_shrink_leaves_a_state_for_the_next() {
+        for len in [1, 500, 5000] {
+            for takeover in [true, false] {
+                let mut deflater = Deflater::new(takeover, FORM);
+                assert!(!deflater.message(&noise(len), |_| panic!("{len} bytes have shrunk")));
+                let spare = SPARE.take();
+                assert_eq!((deflater.has_state(), spare.is_some()), (takeover, !takeover), "{len}");
+                assert!(deflater.history.is_empty());
+            }
+        }
+    }
+
+    /// More output than the room of one step, and nothing is left out.
+    #[test]
+    fn a_message_of_many_steps_is_whole() {
+        let payload = digits(5 * room::KEPT);
+        for takeover in [true, false] {
+            let (mut deflater, mut puff) = (Deflater::new(takeover, FORM), Puff::of(1 << 15));
+            for _ in 0..2 {
+                let made = message(&mut deflater, &payload);
+                assert!(made.len() > 2 * room::KEPT);
+                assert!(puff.message(&made, payload.len()) == (payload.clone(), Ok(())));
+            }
+        }
+    }
+
+    /// When such a message has filled its room, the library has not read all of it.
+    #[test]
+    fn a_large_message_that_does_not_shrink_is_given_up() {
+        let (form, payload) = (Form { level: 1, ..FORM }, noise(1 << 20));
+        let (mut state, mut room) = (state(form, MEMORY), vec![0; payload.len() + TAIL.len()]);
+        state.compress(&payload, &mut room, DeflateFlush::SyncFlush).unwrap();
+        assert!((state.total_in() as usize) < payload.len());
+        assert!(!Deflater::new(false, form).message(&payload, |_| panic!("it has shrunk")));
+    }
+}
