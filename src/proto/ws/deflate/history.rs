@@ -54,6 +54,25 @@ impl History {
 mod tests {
     use super::*;
 
+    #[test]
+    fn its_memory_doubles_when_it_is_full_and_ends_at_the_window() {
+        for (size, pieces, want) in [
+            (100, &[1, 1, 1, 1, 1][..], &[1, 2, 4, 4, 8][..]),
+            (100, &[4, 2, 2, 1], &[4, 8, 8, 16]),
+            (100, &[40, 30, 30, 1], &[40, 80, 100, 100]),
+            (5, &[1, 1, 1, 1, 1], &[1, 2, 4, 4, 5]),
+            (7, &[4, 9], &[4, 7]),
+        ] {
+            let mut history = History::default();
+            let push = |&len: &usize| {
+                history.push(&vec![7; len], size);
+                history.bytes.capacity()
+            };
+            let got: Vec<usize> = pieces.iter().map(push).collect();
+            assert_eq!(got, want, "{pieces:?} in a window of {size}");
+        }
+    }
+
     /// Compared with everything that was written, of which the last bytes count.
     #[test]
     fn it_is_the_end_of_what_was_written() {

@@ -141,3 +141,44 @@ fn append(data: &mut Vec<u8>, made: &[u8], max: usize) {
     }
     data.extend_from_slice(made);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_without_input_is_progress() {
+        // A fixed block, a thousand times `a` by copies of the first; then an empty stored block.
+        let piece = *b"\x4a\x4c\x1c\x05\xa3\x60\x14\x0c\x77\0\0\0\0\xff\xff";
+        let mut inflater = Inflater::new(true);
+        let (mut at, mut only_output, mut data) = (0, 0, Vec::new());
+        while at < piece.len() {
+            let mut room = [0];
+            let (used, made, result) = inflater.round(&piece[at..], &mut room);
+            assert_eq!(result, Ok(()), "at {at}");
+            only_output += usize::from(used == 0 && made == 1);
+            data.extend_from_slice(&room[..made]);
+            at += used;
+        }
+        assert!(only_output > 100, "{only_output}");
+        assert!(data.len() > only_output && data.iter().all(|&b| b == b'a'));
+    }
+
+    #[test]
+    fn memory_doubles_when_it_is_full_and_ends_one_byte_beyond_the_limit() {
+        for (max, pieces, want) in [
+            (100, &[4, 2, 2, 1][..], &[4, 8, 8, 16][..]),
+            (100, &[40, 30, 30, 1], &[40, 80, 101, 101]),
+            (9, &[8, 0, 1, 1], &[8, 8, 10, 10]),
+            (20, &[4, 13], &[4, 17]),
+        ] {
+            let mut data = Vec::new();
+            let push = |&len: &usize| {
+                append(&mut data, &vec![7; len], max);
+                data.capacity()
+            };
+            let got: Vec<usize> = pieces.iter().map(push).collect();
+            assert_eq!(got, want, "{pieces:?}, at most {max}");
+        }
+    }
+}
