@@ -259,6 +259,16 @@ mod tests {
         assert_eq!(length(&[0x85], Opcode::Text, true, 100), Ok(Some((2, 5))));
     }
 
+    #[test]
+    fn a_frame_takes_one_allocation_of_about_its_length() {
+        for len in [0, 1, 125, 126, 65_536] {
+            let mut out = Vec::new();
+            encode(&mut out, true, Opcode::Binary, &vec![7; len], [1, 2, 3, 4]);
+            let reserved = out.capacity();
+            assert!((14 + len..2 * (14 + len)).contains(&reserved), "{len}: {reserved}");
+        }
+    }
+
     #[cfg(feature = "deflate")]
     #[test]
     fn a_compressed_frame_of_a_server_is_not_masked_and_takes_one_allocation() {

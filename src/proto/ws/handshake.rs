@@ -862,6 +862,8 @@ mod tests {
         for max in [0, 1, 3] {
             let mut at = follower("ws://a/");
             at.follow_redirects(max);
+            #[cfg(feature = "net")]
+            assert_eq!(at.may_be_redirected(), max > 0);
             for _ in 0..max {
                 at = redirected(&at, 302, "/").unwrap().unwrap();
             }

@@ -326,7 +326,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::proto::{Context, Random, Session, Settings};
+    use crate::proto::{Context, Event, Random, Session, Settings};
 
     struct Key;
 
@@ -457,6 +457,40 @@ mod tests {
                 assert_eq!(short, general, "{input:x?}");
             }
         }
+    }
+
+    #[test]
+    fn memory_grows_only_for_what_does_not_fit() {
+        let mut message = Assembly::new(Opcode::Binary, false);
+        for (now, missing, want) in
+            [(0, 5000, 0), (1000, AHEAD + 10, 1000 + AHEAD), (AHEAD, 10, 1000 + AHEAD)]
+        {
+            message.push(&vec![7; now], missing).unwrap();
+            assert_eq!(message.data.capacity(), want, "{now} bytes, {missing} to come");
+        }
+    }
+
+    /// Its memory has grown twice, and its text was validated once.
+    #[test]
+    fn a_large_text_that_comes_fast_is_a_string_without_spare_memory() {
+        const LEN: usize = 600 * 1024;
+        let mut session = Session::opened(settings(LEN, false), Instant::now());
+        let mut cx = Context { now: Instant::now(), random: &mut Key };
+        let frame = frame(0x81, 127, &vec![b'a'; LEN]);
+        let mut at = 100 * 1024;
+        assert_eq!(session.receive(&mut cx, &frame[..at]), (at, None));
+        let text = loop {
+            let space = session.space().unwrap();
+            let want = space.want;
+            space.buf.extend_from_slice(&frame[at..at + want]);
+            at += want;
+            match session.filled(&mut cx, want) {
+                None => {}
+                Some(Event::Text(Text(Repr::String(text)))) => break text,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((at, text.len(), text.capacity()), (frame.len(), LEN, LEN));
     }
 
     #[test]
