@@ -865,3 +865,97 @@ fn lend(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     let text = std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
     Ok(Event::Text(Text::new(text)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(feature = "deflate")]
+    use crate::proto::Compression;
+    use crate::proto::{Random, Session};
+
+    struct Zero;
+
+    impl Random for Zero {
+        fn key(&mut self) -> [u8; 4] {
+            [0; 4]
+        }
+    }
+
+    /// Messages that came in one read show once that the peer is alive, however late they are taken.
+    #[test]
+    fn only_new_bytes_are_a_sign_of_life() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let ping_interval = Some(60 * second);
+        let mut session = Session::opened(Settings { ping_interval, ..Settings::default() }, start);
+        for (at, input, alive) in [
+            (10, &b"\x81\x02ab\x82\x02cd\x81\x02ef"[..], 10),
+            (20, b"\x82\x02cd\x81\x02ef", 10),
+            (30, b"\x81\x02ef", 10),
+            (40, b"\x81\x02gh", 40),
+            (50, b"\x81\x02ij\x81", 50),
+            (60, b"\x81\x02kl", 60),
+        ] {
+            let mut cx = Context { now: start + at * second, random: &mut Zero };
+            assert_eq!(session.receive(&mut cx, input).0, 4);
+            assert_eq!(session.deadline(), Some(start + (alive + 60) * second), "at {at}");
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_message_is_counted_and_noted_with_both_lengths() {
+        let payload = "a".repeat(300);
+        for trace in [false, true] {
+            let (now, wanted) = (Instant::now(), Compression::default());
+            let settings = Settings { trace, ..Settings::default() };
+            let mut session = Session::opened_compressed(settings, now, wanted);
+            let (mut wire, mut notes) = (0, Vec::new());
+            for (i, opcode) in [Opcode::Text, Opcode::Binary].into_iter().enumerate() {
+                let mut cx = Context { now, random: &mut Zero };
+                match opcode {
+                    Opcode::Text => session.send_text(&mut cx, &payload).unwrap(),
+                    _ => session.send_binary(&mut cx, payload.as_bytes()).unwrap(),
+                }
+                let sent = session.outgoing().to_vec();
+                session.sent(now, sent.len());
+                // The same from the server: without a mask, whose key is 0.
+                let frame = [&[sent[0], sent[1] & 0x7F], &sent[6..]].concat();
+                let (used, event) = session.receive(&mut cx, &frame);
+                assert!(used == frame.len() && event.is_some());
+                wire += 2 * (frame.len() - 2);
+                let stats = session.stats().unwrap();
+                let (count, plain) = (i as u64 + 1, 600 * (i as u64 + 1));
+                assert_eq!((stats.messages_sent, stats.messages_received), (count, count));
+                assert_eq!((stats.compressed, stats.plain), (wire as u64, plain));
+                for direction in [Direction::Out, Direction::In] {
+                    let (wire, start) = (frame.len() - 2, vec![b'a'; Note::START]);
+                    notes.push(Note::Message { direction, opcode, wire, len: 300, start });
+                }
+            }
+            let noted = session.notes().map(std::mem::take).unwrap_or_default();
+            let is_message = |note: &Note| matches!(note, Note::Message { .. });
+            let noted: Vec<_> = noted.into_iter().filter(is_message).collect();
+            assert_eq!(noted, if trace { notes } else { vec![] });
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_message_that_may_not_be_sent_is_not_sent_compressed_either() {
+        let (now, text) = (Instant::now(), "a".repeat(300));
+        for (close, want) in [(false, Misuse::Full), (true, Misuse::NotOpen)] {
+            let limits = Arc::new(Limits { send_queue: 20, ..Limits::default() });
+            let settings = Settings { limits, ..Settings::default() };
+            let mut session = Session::opened_compressed(settings, now, Compression::default());
+            let mut cx = Context { now, random: &mut Zero };
+            if close {
+                session.close(&mut cx, &CloseFrame::new(1000, "")).unwrap();
+            } else {
+                session.send_text_plain(&mut cx, &text).unwrap();
+            }
+            let queued = session.outgoing().to_vec();
+            assert_eq!(session.send_text(&mut cx, &text), Err(want));
+            assert_eq!(session.outgoing(), queued);
+        }
+    }
+}
