@@ -870,7 +870,7 @@ fn lend(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
 mod tests {
     use super::*;
     #[cfg(feature = "deflate")]
-    use crate::proto::Compression;
+    use crate::proto::{Agreed, Compression};
     use crate::proto::{Random, Session};
 
     struct Zero;
@@ -937,6 +937,19 @@ mod tests {
             let noted: Vec<_> = noted.into_iter().filter(is_message).collect();
             assert_eq!(noted, if trace { notes } else { vec![] });
         }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn the_short_way_takes_a_whole_compressed_message() {
+        let (now, wanted) = (Instant::now(), Compression::default());
+        let codec = Some(Codec::client(&Agreed::to(&wanted), &wanted));
+        let mut connection = Connection::new(Settings::default(), now, SendBuf::default(), codec);
+        let hello = b"\xC1\x07\xF2\x48\xCD\xC9\xC9\x07\x00\x81";
+        let Some((9, Message::Text(text))) = connection.receive_inflated(now, hello) else {
+            panic!("it was left to the general one");
+        };
+        assert_eq!(text.as_str(), "Hello");
     }
 
     #[cfg(feature = "deflate")]

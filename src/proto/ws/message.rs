@@ -423,6 +423,21 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_takes_every_whole_message_up_to_the_limit() {
+        for (len, form) in [(0, 0), (125, 0), (126, 126), (65_535, 126), (65_536, 127)] {
+            let payload = vec![b'a'; len];
+            let lent = |first| whole(&frame(first, form, &payload), len).map(|(used, _)| used);
+            let used = frame(0, form, &payload).len();
+            assert_eq!([0x81, 0x82].map(lent), [Some(used); 2], "{len} bytes");
+            #[cfg(feature = "deflate")]
+            for (first, opcode) in [(0xC1, Opcode::Text), (0xC2, Opcode::Binary)] {
+                let frame = frame(first, form, &payload);
+                assert_eq!(whole_compressed(&frame, len), Some((opcode, used, &payload[..])));
+            }
+        }
+    }
+
+    #[test]
     fn the_short_way_says_what_the_general_one_says() {
         let texts: [&[u8]; 5] = [b"", b"plain", "ä€🙂".as_bytes(), b"cut \xE2\x82", b"bad \xFF."];
         let mut count = 0;
