@@ -125,7 +125,7 @@ impl Chunked {
                 _ if self.seen >= limits.chunk_line => return Err(HttpError::LongChunkLine),
                 _ if !is_value_byte(b) => return Err(bad(self.seen + 1)),
                 // Refused at the first wrong byte: before an extension, only digits and blanks may
-                // stand.
+                // stand. A line with more digits than a size has is refused at its end.
                 _ if self.seen < MAX_DIGITS && !b.is_ascii_hexdigit() => {
                     let may_follow = matches!(b, b';' | b' ' | b'\t');
                     let ext = !digits(self.seen);

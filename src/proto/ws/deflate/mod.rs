@@ -13,7 +13,6 @@
 //! may refer are kept, and another state is created from them. After [`Limits::deflate_idle`] they
 //! are freed, too: a message need not refer to earlier ones. The inflating state stays for as long
 //! as the peer may refer to earlier messages.
-//! stay for as long as the peer may refer to earlier messages.
 
 mod deflater;
 mod history;
