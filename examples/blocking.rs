@@ -34,7 +34,7 @@ fn run(url: Option<String>, mut lines: Vec<String>) -> Result<(), Box<dyn Error>
         }
     };
     if lines.is_empty() {
-        lines = ["hello", "how are you, über?", "goodbye"].map(String::from).into();
+        lines = ["hello", "how are you, über?", "close_notify"].map(String::from).into();
     }
 
     let mut ws = Options::new(&url)?.timeout(Duration::from_secs(10)).connect()?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use moonwire::proto::CloseFrame;
 use moonwire::{Closed, Config, Conn, Event, Options, Poller as _, Reactor, Sink};
 
-const LINES: [&str; 3] = ["hello", "how are you?", "goodbye"];
+const LINES: [&str; 3] = ["hello", "how are you?", "close_notify"];
 const TICK: Duration = Duration::from_millis(40);
 
 /// Receives all events, during the turn. The data of an event is valid until `event` returns.

@@ -700,7 +700,7 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
 
 /// RFC 6455 §7.1.1: the server closes first, so its end comes with its last frame or right behind.
 #[test]
-fn what_comes_behind_the_last_word_is_read_in_the_same_turn() {
+fn what_comes_behind_the_last_frame_is_read_in_the_same_turn() {
     let mut bench = Bench::new(Limits::default());
     let (id, tcp) = bench.open(ws());
     let reads = |bench: &mut Bench, bytes: &[u8]| {
@@ -910,7 +910,7 @@ impl Observer for Touchy {
 
 /// The first panic loses the connection; the second one comes while that end is reported.
 #[test]
-fn an_observer_that_panics_at_every_word_does_not_keep_an_end_from_being_told() {
+fn an_observer_that_panics_at_every_line_does_not_keep_an_end_from_being_reported() {
     let about = Arc::new(Mutex::new(None));
     let observer = Box::new(Touchy(Arc::clone(&about)));
     let mut bench = Bench::with(Config { observer: Some(observer), ..Config::default() });

@@ -39,7 +39,7 @@ pub const KEY_PEM: &[u8] = include_bytes!("certs/loopback.key");
 mod tests {
     #[cfg(feature = "tls")]
     #[test]
-    fn over_tls_a_stream_comes_whole_and_ends_with_a_goodbye() {
+    fn over_tls_a_stream_comes_whole_and_ends_with_close_notify() {
         use super::*;
         use std::io::{Read as _, Write as _};
         use std::net::SocketAddr;

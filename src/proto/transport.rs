@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phases_are_told_in_their_order_and_only_those_that_there_were() {
+    fn phases_are_reported_in_their_order_and_only_those_that_there_were() {
         let mut phases = Phases::default();
         assert_eq!(phases.to_string(), "");
         phases.handshake = Some(Duration::from_micros(1_250));

@@ -729,7 +729,7 @@ mod tests {
         for url in [&secret, &secret.clone(), &joined, &joined.join("x").unwrap()] {
             assert_eq!(format!("{url} {url:?}"), "*** Url(\"***\")");
         }
-        assert_eq!(secret.as_str(), "http://a.example/b?hidden#hidden", "its owner may read it");
+        assert_eq!(secret.as_str(), "http://a.example/b?hidden#hidden", "the program may read it");
         assert!(secret.is_repeated_in(b"no hidden here") && secret.is_repeated_in(b"a.example"));
         assert!(
             !secret.is_repeated_in(b"b?")

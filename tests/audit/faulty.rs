@@ -182,7 +182,7 @@ fn every_legit_check_is_failed_by_some_server() {
 }
 
 #[test]
-fn where_the_rule_leaves_the_choice_it_is_told() {
+fn where_the_rule_leaves_the_choice_it_is_reported() {
     for (flaw, name, verdict, word) in [
         (
             Flaw::Length((1 << 20) + 1),

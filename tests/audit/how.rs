@@ -84,7 +84,7 @@ fn it_ends_when_it_is_to_end() {
 }
 
 #[test]
-fn who_is_told_may_have_heard_enough() {
+fn an_audit_ends_when_its_caller_has_had_enough() {
     let url = serve(Flaw::None);
     let mut heard = 0;
     let summary = run(&options(&url), &mut |_| {

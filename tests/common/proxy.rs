@@ -83,7 +83,7 @@ impl Setup {
         tcp.set_nodelay(true)?;
         let session = self.tls.as_ref().map(|config| ServerConnection::new(Arc::clone(config)));
         let tls = session.map(|session| Arc::new(Mutex::new(session.unwrap())));
-        let mut client = Half { tcp, tls, plain: Vec::new(), most: 64 * 1024, goodbye: false };
+        let mut client = Half { tcp, tls, plain: Vec::new(), most: 64 * 1024, close_notify: false };
         if self.slow {
             client.most = 1000;
         }
@@ -211,7 +211,7 @@ pub struct Visit {
     /// The bytes that it passed on.
     pub through: Vec<u8>,
     /// Whether the client ended TLS with close_notify.
-    pub goodbye: bool,
+    pub close_notify: bool,
 }
 
 impl Proxying {
@@ -246,13 +246,13 @@ struct Half {
     plain: Vec<u8>,
     /// The most bytes of one read.
     most: usize,
-    goodbye: bool,
+    close_notify: bool,
 }
 
 impl Half {
     fn twin(&self) -> io::Result<Half> {
         let (tcp, tls) = (self.tcp.try_clone()?, self.tls.clone());
-        Ok(Half { tcp, tls, plain: Vec::new(), most: self.most, goodbye: false })
+        Ok(Half { tcp, tls, plain: Vec::new(), most: self.most, close_notify: false })
     }
 
     /// Some bytes; none at the end of the stream.
@@ -264,7 +264,7 @@ impl Half {
             return Ok(bytes);
         };
         while self.plain.is_empty() {
-            let n = if self.goodbye { 0 } else { self.tcp.read(&mut bytes)? };
+            let n = if self.close_notify { 0 } else { self.tcp.read(&mut bytes)? };
             let mut cipher = &bytes[..n];
             if n == 0 {
                 return Ok(Vec::new());
@@ -282,7 +282,7 @@ impl Half {
                 session.reader().read_exact(&mut plain)?;
                 self.plain.extend(plain);
                 if state.peer_has_closed() {
-                    self.goodbye = true;
+                    self.close_notify = true;
                     break;
                 }
             }
@@ -374,7 +374,7 @@ fn splice(mut client: Half, mut to: TcpStream, first: &[u8], visit: &mut Visit) 
             Err(e) => break Err(e),
         }
     };
-    visit.goodbye = client.goodbye;
+    visit.close_notify = client.close_notify;
     let _ = to.shutdown(if end.is_ok() { Shutdown::Write } else { Shutdown::Both });
     down.join().unwrap();
     end

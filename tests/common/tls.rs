@@ -166,7 +166,7 @@ pub fn answering(config: ServerConfig, count: usize) -> Scripted<Vec<Seen>> {
         let (seen, mut peer) = meet(tcp, &config);
         if let End::Request { .. } = seen.end {
             peer.answer_any();
-            peer.goodbye();
+            peer.close_notify();
         } else {
             peer.rest();
         }
@@ -227,14 +227,14 @@ impl Peer {
     }
 
     /// Sends close_notify of TLS.
-    pub fn goodbye(&mut self) {
+    pub fn close_notify(&mut self) {
         self.session().send_close_notify();
         // A client that has received everything may have closed the connection.
         let _ = self.wire.stream().flush();
     }
 
     /// Whether close_notify is the next thing that the client sends.
-    pub fn hears_goodbye(&mut self) -> bool {
+    pub fn gets_close_notify(&mut self) -> bool {
         matches!(self.wire.stream().read(&mut [0]), Ok(0))
     }
 

@@ -15,7 +15,7 @@ pub trait Link: Read + Write + Send {
     fn tcp(&self) -> &TcpStream;
 
     /// How TLS ends the stream.
-    fn goodbye(&mut self) {}
+    fn close_notify(&mut self) {}
 }
 
 impl Link for TcpStream {
@@ -240,7 +240,7 @@ impl Player<'_> {
             }
             Step::Eof => {
                 self.flush()?;
-                self.link.goodbye();
+                self.link.close_notify();
                 self.link.tcp().shutdown(Shutdown::Write)?;
             }
             Step::CutOff => {
@@ -365,7 +365,7 @@ impl Player<'_> {
         loop {
             if !answered && self.client_closes() {
                 answered = true;
-                self.link.goodbye();
+                self.link.close_notify();
                 let _ = self.link.tcp().shutdown(Shutdown::Write);
             }
             match self.read() {

@@ -28,7 +28,7 @@ impl Link for Secure {
         &self.sock
     }
 
-    fn goodbye(&mut self) {
+    fn close_notify(&mut self) {
         self.conn.send_close_notify();
         let _ = self.conn.complete_io(&mut self.sock);
     }

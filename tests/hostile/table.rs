@@ -25,11 +25,11 @@ The columns of other clients come from [`tests/peers`](../tests/peers/README.md)
 case sets, and without compression:
 
 * **✓**: as moonwire.
-* **accepts**: it went on, or told its owner what it must not.
+* **accepts**: it went on, or reported what it must not.
 * **refuses**: it failed where it must not.
 * **code N**: it failed, with another close code on the wire; **no code**: with none (RFC 6455 §7.1.7 has it as a SHOULD).
 * **hangs**: it waits for more, though what came decides.
-* **crash**: it panicked, or ended by an exception that its owner cannot catch.
+* **crash**: it panicked, or ended by an exception that the program cannot catch.
 * **?**: not run since the case was changed; **—**: not run, see below the table.
 
 A cell without ✓ is a difference, not always a fault. Some rules leave a choice, and then the row says what moonwire has
@@ -77,7 +77,7 @@ const FAULTS: [(u32, &str); 46] = [
     (49, "CVE-2020-15133 faye-websocket and others: a certificate that nobody checked"),
     (50, "CVE-2022-24968 mellium: another name than the one asked for was checked"),
     (51, "CVE-2026-48618 Node and others: dots of Unicode in a host"),
-    (54, "RUSTSEC-2024-0336 rustls: a goodbye inside the handshake"),
+    (54, "RUSTSEC-2024-0336 rustls: a close_notify inside the handshake"),
     (56, "CVE-2022-32206 curl: chains of codings"),
     (57, "CVE-2018-12122 Node: a byte now and then"),
     (58, "undici, eventsource-parser: event streams without bound"),

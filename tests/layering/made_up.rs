@@ -187,7 +187,7 @@ const WRONG: &[(&str, Crate, &[&str])] = &[
 ];
 
 #[test]
-fn each_fault_is_told() {
+fn each_fault_is_reported() {
     let floors: &[&[&str]] = &[&["low.rs"], &["mid"], &["mid/top.rs"], &["lib.rs"]];
     for &(case, of, wanted) in WRONG {
         assert_eq!(complaints(&files(of), floors), wanted, "{case}");

@@ -813,7 +813,7 @@ fn listeners_that_come_and_go_in_the_middle_of_a_group() {
 }
 
 #[test]
-fn nothing_is_told_after_close_in_the_middle_of_a_group() {
+fn nothing_is_reported_after_close_in_the_middle_of_a_group() {
     for n in [1, 2, 63, 64, 65, 130] {
         let act = format!("if n == {n} then ws:Close() task.defer(print, 'deferred') end");
         each_once(&act, &["deferred", &format!("closed {n}")]);
@@ -1046,7 +1046,7 @@ fn the_time_limit_begins_anew_with_a_single_message() {
 
 // Two connections whose messages share a turn.
 #[test]
-fn what_a_handler_closes_elsewhere_is_told_nothing_more() {
+fn what_a_handler_closes_elsewhere_reports_nothing_more() {
     for mode in [Mode::Inline, Mode::Threaded] {
         let server = serve(|listener| {
             let mut peers = [Peer::open(listener), Peer::open(listener)];

@@ -121,7 +121,7 @@ both! {
     }
 
     // Rule 3: at the next resumption, which is before the next step.
-    fn without_a_listener_for_messages_the_end_is_told_at_once(mode) {
+    fn without_a_listener_for_messages_the_end_is_reported_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (listener, end) in END {
             let said = heard(&mut rt, WHEN[1].1, &format!("{end}
@@ -135,7 +135,7 @@ both! {
     }
 
     // OnClose has waited once for a script that stopped taking messages.
-    fn the_end_is_put_off_once_and_then_told_at_once(mode) {
+    fn the_end_is_put_off_once_and_then_reported_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
             let said = heard(&mut rt, when, "say(ws.OnMessage:Wait())

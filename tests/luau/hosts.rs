@@ -297,7 +297,7 @@ fn handlers_come_and_go_while_a_signal_is_fired() {
 }
 
 #[test]
-fn whether_a_signal_is_heard_is_told_once() {
+fn whether_a_signal_is_heard_is_reported_once() {
     let host = "local s, fire = host.signal(function(yes) print('heard', yes) end) host.global('s', s) host.global('fire', fire)";
     let said = with(host).says(
         "local a, b = s:Connect(print), s:Connect(print) a:Disconnect() a:Disconnect() b:Disconnect() \
@@ -522,7 +522,7 @@ fn globals_of_its_own_leave_the_hosts_to_each_script() {
 
 /// Without a host, the warning names the built-in host that has it; with that host, it exists.
 #[test]
-fn what_is_not_here_is_told_with_the_host_that_has_it() {
+fn what_is_not_here_raises_and_names_the_host_that_has_it() {
     let members = |host: Option<HostFile>| -> BTreeSet<String> {
         let rt = Rt::with(Mode::Inline, |options| match host {
             Some(host) => options.host(host),

@@ -471,7 +471,7 @@ fn memory_of_what_waits_to_be_read_counts() {
 }
 
 #[test]
-fn a_program_with_a_loop_of_its_own_is_told_of_input() {
+fn a_program_with_a_loop_of_its_own_is_notified_of_input() {
     let (feed, fed) = fed();
     let mut rt = reading(Mode::Inline, fed);
     rt.spawn("for line in io.lines() do print(line) end", ());

@@ -19,7 +19,7 @@ fn texts(all: &[&str]) -> Vec<Vec<u8>> {
 both! {
     // Rule 1: everything has arrived before `connect` returns, and waits for the thread's next
     // yield.
-    fn nothing_is_told_before_the_connecting_thread_has_run_on(mode) {
+    fn nothing_is_reported_before_the_connecting_thread_has_run_on(mode) {
         for call in [
             "ws = WebSocket.connect(...)",
             "ws = select(2, pcall(WebSocket.connect, ...))",
@@ -423,7 +423,7 @@ both! {
         assert_eq!(server.end(), ["bye", "close 3333 mine"]);
     }
 
-    fn nothing_is_told_after_a_local_close(mode) {
+    fn nothing_is_reported_after_a_local_close(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open_with(listener, "", &texts(&["1", "2", "3"]).concat());
             assert_eq!(peer.told(), "close 1000");

@@ -257,7 +257,7 @@ both! {
     }
 
     // No listener takes messages then, and OnClose fires nevertheless; read messages are held.
-    fn one_that_breaks_is_told_and_what_was_read_can_be_taken(mode) {
+    fn one_that_breaks_is_reported_and_what_was_read_can_be_taken(mode) {
         let (go, gate) = gate();
         let blocked = Flag::default();
         let server = floods(&blocked, move |peer, _| {

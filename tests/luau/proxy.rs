@@ -229,7 +229,7 @@ fn the_command_has_options_and_reads_the_usual_variables() {
 }
 
 #[test]
-fn a_refusal_of_the_proxy_is_told_with_its_remedy() {
+fn a_refusal_of_the_proxy_is_reported_with_its_remedy() {
     let proxy = Proxy::new(true);
     let script = Script::new("proxy-refused", ECHO);
     for (user, remedy) in [
@@ -292,7 +292,7 @@ fn private_addresses_are_denied_behind_a_proxy_as_far_as_it_is_known() {
 /// The proxy that was given is trusted by its address, and a script can name it with another
 /// scheme.
 #[test]
-fn a_script_does_not_turn_a_proxy_that_is_told_addresses_into_one_that_resolves() {
+fn a_script_does_not_turn_a_proxy_that_gets_addresses_into_one_that_resolves() {
     let proxy = Proxy::new(false);
     let socks = proxy.url("socks5", "");
     for scheme in ["socks5h", "http"] {

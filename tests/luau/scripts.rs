@@ -137,7 +137,7 @@ both! {
     }
 
     // The connection belongs to the killed script, the handlers to the other one.
-    fn another_script_is_told_that_a_connection_is_closed(mode) {
+    fn another_script_gets_the_end_of_a_connection(mode) {
         let echo = echo();
         let mut rt = Rt::new(mode);
         let owner = start(&mut rt, "owner", r#"
@@ -688,7 +688,7 @@ both! {
 /// The message about a connection that ends with its script comes after the line that caused the
 /// end.
 #[test]
-fn an_output_may_kill_the_script_whose_line_it_is_told() {
+fn an_output_may_kill_the_script_whose_line_it_gets() {
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", deaf.local_addr().unwrap());
     let said: Rc<RefCell<Vec<String>>> = Rc::default();

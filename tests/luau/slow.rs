@@ -297,7 +297,7 @@ both! {
     }
 
     // For the script the closing handshake is complete, with 1000; then the connection is lost.
-    fn a_server_that_closes_and_goes_with_bytes_under_way_is_told(mode) {
+    fn a_server_that_closes_and_goes_with_bytes_under_way_is_reported(mode) {
         let (go, gate) = gate();
         let server = serve(move |listener| {
             let mut peer = Peer::open(listener);
@@ -355,7 +355,7 @@ both! {
 
     // Messages that a client accepted before it was open. A client that is closed then was not
     // meant to send them.
-    fn what_a_client_could_not_send_is_told(mode) {
+    fn what_a_client_could_not_send_is_reported(mode) {
         let listens = "c.Error:Connect(function(_, problem) print(problem) end)";
         for (then, lost) in [("", 6), (listens, 0), ("c:Close()", 0)] {
             let mut rt = runtime(mode, gate().0, |options| options);
@@ -376,7 +376,7 @@ both! {
     }
 
     // §7.1.7: the close frame of a failure follows the queued bytes, so these arrive.
-    fn what_was_sent_before_a_failure_arrives_or_is_told(mode) {
+    fn what_was_sent_before_a_failure_arrives_or_is_reported(mode) {
         let (go, gate) = gate();
         let server = serve(move |listener| {
             let mut peer = Peer::open(listener);

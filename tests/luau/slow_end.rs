@@ -107,19 +107,19 @@ fn is_cut(name: &str, then: &str) {
 }
 
 #[test]
-fn a_server_that_cuts_the_connection_at_the_end_is_told() {
+fn a_server_that_cuts_the_connection_at_the_end_is_reported() {
     is_cut("cut", "");
 }
 
 // The event comes while the last thread computes; then no thread is left to handle it.
 #[test]
-fn a_server_that_cuts_the_connection_while_the_last_thread_computes_is_told() {
+fn a_server_that_cuts_the_connection_while_the_last_thread_computes_is_reported() {
     is_cut("computes", "local start = os.clock() repeat until os.clock() - start > 0.3");
 }
 
 // The script waits, for something else.
 #[test]
-fn a_server_that_cuts_the_connection_before_the_end_is_told() {
+fn a_server_that_cuts_the_connection_before_the_end_is_reported() {
     for way in WAYS {
         let (go, server) = after_gate(drop);
         let then = "repeat task.wait() until ws.State == 'Closed'";
@@ -151,7 +151,7 @@ fn what_a_signal_costs_is_said() {
 }
 
 both! {
-    fn a_server_that_takes_nothing_is_told_after_the_limit_of_a_stall(mode) {
+    fn a_server_that_takes_nothing_is_reported_after_the_limit_of_a_stall(mode) {
         let (go, server) = after_gate(|mut peer| count(&mut peer));
         let mut rt = runtime(mode, gate().0, |mut options| {
             options.config().limits.stall = Duration::from_millis(300);

@@ -24,7 +24,7 @@ fn says(mode: Mode, end: &[u8], script: &str) -> (Vec<String>, bool) {
 const LOOP: &str = "local ws = WebSocket.connect(...) while true do print(ws.OnMessage:Wait()) end";
 
 both! {
-    fn it_is_told_what_it_waits_for_and_how_that_ended(mode) {
+    fn a_warning_names_what_it_waits_for_and_how_that_ended(mode) {
         let waits = |name: &str, how: &str| {
             format!("warning: the main thread waits for {name} of URL, which has ended ({how}): it never runs on")
         };

@@ -187,7 +187,7 @@ both! {
     }
 
     // Neither inside a call nor before the thread yields, however long that takes.
-    fn nothing_is_told_before_the_thread_yields(mode) {
+    fn nothing_is_reported_before_the_thread_yields(mode) {
         always(mode, r#"local told = 0
             for _, name in { "Opened", "MessageReceived", "Error", "Closed", "Changed" } do
                 c[name]:Connect(function() told += 1 end)

@@ -51,7 +51,7 @@ both! {
     }
 
     // FAULTS 73: events as image generation sends them.
-    fn an_event_over_the_default_is_told_where_the_option_says_so(mode) {
+    fn an_event_over_the_default_is_reported_where_the_option_allows_it(mode) {
         let why = "line of the event stream too long: the limit here is 1,048,576 bytes \
                    (MaxMessageSize)";
         let why = format!("200 HttpError: NetFail ({why})");

@@ -164,7 +164,7 @@ both! {
     }
 
     // What has come is told before the rest of its chunk, or of its body, is there.
-    fn what_has_come_of_a_raw_stream_is_told_at_once(mode) {
+    fn what_has_come_of_a_raw_stream_is_reported_at_once(mode) {
         for (head, first) in [
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "8\r\nfirs"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n", "firs"),

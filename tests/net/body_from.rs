@@ -276,7 +276,7 @@ fn a_reader_of_another_length_is_an_error() {
 }
 
 #[test]
-fn an_answer_before_the_body_is_whole_is_told() {
+fn an_answer_before_the_body_is_whole_is_reported() {
     for secure in [false, true] {
         for length in [None, Some(u64::MAX)] {
             for status in ["401 Unauthorized", "413 Too Large", "200 OK"] {

@@ -50,7 +50,7 @@ const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 /// The server sends a chunk only when the one before it was reported: a delayed event would stop
 /// everything.
 #[test]
-fn each_flushed_chunk_is_told_before_the_next_is_sent() {
+fn each_flushed_chunk_is_reported_before_the_next_is_sent() {
     for secure in [false, true] {
         for delivery in [Delivery::Raw, Delivery::Events, Delivery::Blocks] {
             let (go, wait) = channel();
@@ -106,7 +106,7 @@ fn an_event_source_reads_what_a_proxy_has_compressed() {
 /// FAULTS 56: 8 MiB that arrive as a few KiB: the events of one turn are bounded by their decoded
 /// size, not by the received bytes, and a paused connection reports none.
 #[test]
-fn what_becomes_much_is_told_in_turns() {
+fn what_becomes_much_is_reported_in_turns() {
     let len = 8 << 20;
     let coded = gzip(&vec![b'a'; len]);
     assert!(coded.len() < 20_000);

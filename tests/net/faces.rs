@@ -491,7 +491,7 @@ fn a_wrong_url_or_header_is_an_error_before_anything_is_opened() {
 }
 
 #[test]
-fn the_server_says_goodbye_when_it_is_stopped() {
+fn the_server_closes_with_1001_when_it_is_stopped() {
     for secure in [false, true] {
         let server = echo(secure);
         let mut ws = options(server.url()).connect_with(config()).unwrap();

@@ -145,7 +145,7 @@ fn a_reset_is_a_lost_connection() {
 }
 
 #[test]
-fn the_servers_close_is_told_with_code_and_reason_and_echoed_without_one() {
+fn the_servers_close_is_reported_with_code_and_reason_and_echoed_without_one() {
     for (bytes, code, reason, echo) in [
         (vec![0x88, 0], None, "", &[][..]),
         (close(1000, ""), Some(1000), "", &[0x03, 0xE8]),
@@ -174,7 +174,7 @@ fn the_servers_close_is_told_with_code_and_reason_and_echoed_without_one() {
 }
 
 #[test]
-fn a_held_back_close_lets_the_owner_answer_what_came_before_it() {
+fn a_held_back_close_lets_the_program_answer_what_came_before_it() {
     let server = serve(|mut p| {
         p.accept(&[frame(0x81, b"question"), close(1000, "")].concat());
         (p.frame(), p.close_frame(), p.tcp.shutdown(std::net::Shutdown::Both).is_ok())
@@ -246,7 +246,7 @@ fn pings_are_answered_with_their_payload_wherever_they_stand() {
 }
 
 #[test]
-fn a_ping_of_ours_is_told_back_as_a_pong() {
+fn a_ping_of_ours_comes_back_as_a_pong() {
     let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
     let mut reactor = Reactor::new(trusting()).unwrap();
     reactor.open(options(server.url())).unwrap();
@@ -467,7 +467,7 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
 }
 
 #[test]
-fn a_connection_whose_peer_is_done_sending_does_not_wait_for_its_owner_for_ever() {
+fn a_connection_whose_peer_is_done_sending_does_not_wait_for_the_program_for_ever() {
     let server = serve(|mut p| {
         p.accept(&close(1000, ""));
         p.tcp.shutdown(std::net::Shutdown::Write).unwrap();

@@ -43,7 +43,7 @@ fn talk(ask: Options, config: Config) {
 }
 
 #[test]
-fn a_web_socket_goes_over_a_stream_of_the_owners_and_closes_it() {
+fn a_web_socket_goes_over_a_stream_of_the_program_and_closes_it() {
     // The host of the URL is not resolved, and no proxy is used.
     let server = serve(echo_once);
     let ask = options("ws://name.invalid:81/x").over(stream_to(&server));
@@ -95,7 +95,7 @@ fn over_tls_the_name_of_the_url_is_verified_whatever_the_stream_leads_to() {
 }
 
 #[test]
-fn a_request_goes_over_a_stream_of_the_owners() {
+fn a_request_goes_over_a_stream_of_the_program() {
     let server = serve(|mut p| {
         p.request();
         p.write(FINE.as_bytes());

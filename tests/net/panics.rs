@@ -78,7 +78,7 @@ fn answers(conn: &mut Conn<'_>, event: &Event<'_>) {
 }
 
 #[test]
-fn a_sink_that_panics_costs_the_connection_that_it_was_told_of() {
+fn a_sink_that_panics_costs_the_connection_whose_event_it_got() {
     let servers = [(); 3].map(|()| talks());
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let ids = servers.each_ref().map(|s| reactor.open(options(&s.url())).unwrap());
@@ -153,7 +153,7 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
 }
 
 #[test]
-fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_told() {
+fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_reported() {
     let server = talks();
     let bad = listen(drop);
     let port = bad.address.port();

@@ -91,7 +91,7 @@ fn a_close_is_answered_with_its_code_and_ends_the_tcp_connection() {
 }
 
 #[test]
-fn stopping_it_says_goodbye() {
+fn stopping_it_closes_with_1001() {
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
     let mut peer = raw(&server);
     server.stop();

@@ -245,7 +245,7 @@ fn a_field_that_a_plain_request_has_itself_stands_once() {
 }
 
 #[test]
-fn an_override_is_what_a_proxy_is_told_but_for_a_request_that_it_takes_itself() {
+fn an_override_is_what_a_proxy_gets_but_for_a_request_that_it_takes_itself() {
     for (scheme, stream, told) in [
         ("http", false, "CONNECT 127.0.0.9:81 "),
         ("http", true, "GET http://a.example:81/ "),
@@ -408,7 +408,7 @@ fn why(error: &Error) -> &ProxyError {
 }
 
 #[test]
-fn a_refusal_is_told_with_its_status_its_fields_its_body_and_what_to_do() {
+fn a_refusal_is_reported_with_its_status_its_fields_its_body_and_what_to_do() {
     for (who, answer, status, part, transient) in [
         (
             "",
@@ -550,7 +550,7 @@ fn nothing_that_is_secret_stands_in_what_else_a_proxy_answers() {
 }
 
 #[test]
-fn a_proxy_that_closes_within_its_answer_is_told_as_that() {
+fn a_proxy_that_closes_within_its_answer_is_reported_as_that() {
     let answer = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
     for cut in 0..answer.len() {
         let (error, _) = answered("", &answer[..cut]);
@@ -689,7 +689,7 @@ fn replies(reply: &[u8]) -> Error {
 }
 
 #[test]
-fn each_error_of_socks_has_its_words() {
+fn each_error_of_socks_has_its_text() {
     for (code, words, transient) in [
         (1, "general failure", true),
         (2, "its rules do not allow it", false),
@@ -750,7 +750,7 @@ fn each_error_of_socks_has_its_words() {
 }
 
 #[test]
-fn a_second_address_is_told_on_another_connection_when_the_first_is_refused() {
+fn a_second_address_is_sent_on_another_connection_when_the_first_is_refused() {
     // The proxy's reply for each address that it gets: 0 opens the tunnel.
     for (codes, opens) in [(vec![5, 0], true), (vec![1, 4, 0], true), (vec![5, 4], false)] {
         let dead: Vec<_> = (1..=codes.len() as u8).map(|n| [127, 0, 0, n]).collect();
@@ -1070,7 +1070,7 @@ fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
 }
 
 #[test]
-fn an_address_that_a_proxy_is_told_counts_whatever_name_led_there() {
+fn an_address_that_a_proxy_gets_counts_whatever_name_led_there() {
     // RFC 6455 §4.1, 2: if the client resolves the names, the address is known.
     let listener = TcpListener::bind(loopback()).unwrap();
     let at = SocketAddr::from(([127, 0, 0, 9], 80));

@@ -37,7 +37,7 @@ fn is_busy(error: &Error) {
     assert_eq!((response.status, &*response.reason), (429, "Slow down"));
     assert_eq!(error.status(), Some(429));
     assert!(response.headers.all("retry-after").eq([b"7"]));
-    assert!(response.headers.all("Set-Cookie").eq([b"hidden"]), "its owner may read it");
+    assert!(response.headers.all("Set-Cookie").eq([b"hidden"]), "the program may read it");
     assert_eq!(response.body, b"{\"why\":\"too fast\"}");
     assert!(error.is_transient());
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));

@@ -136,8 +136,8 @@ fn welcome(tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<(HandshakeKind,
     stream.read_exact(&mut [0; 8]).unwrap();
     stream.conn.send_close_notify();
     stream.flush().unwrap();
-    let goodbye = stream.read_to_end(&mut Vec::new()).is_ok();
-    Some((stream.conn.handshake_kind()?, goodbye))
+    let close_notify = stream.read_to_end(&mut Vec::new()).is_ok();
+    Some((stream.conn.handshake_kind()?, close_notify))
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
 }
 
 #[test]
-fn the_goodbye_of_tls_is_said_before_the_connection_is_closed() {
+fn close_notify_is_sent_before_the_connection_is_closed() {
     // RFC 9112 §9.8; RFC 6455 §7.1.1 for the WebSocket. rustls distinguishes close_notify from a
     // mere end.
     let answers = [

@@ -136,7 +136,7 @@ fn a_secret_url_is_shown_nowhere() {
     shows_nothing(&format!("{error} {error:?} {url} {reason} {kind:?}"));
     let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
     assert_eq!(response.url.to_string(), "***");
-    assert!(response.url.as_str().ends_with("/secretpath"), "its owner may read it");
+    assert!(response.url.as_str().ends_with("/secretpath"), "the program may read it");
     shows_nothing(&lines.join("\n"));
     assert_eq!(lines.iter().filter(|l| l.contains("redirected: ")).count(), 2, "{lines:#?}");
 }

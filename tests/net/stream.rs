@@ -85,9 +85,9 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const UNTIL_EOF: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
 #[test]
-fn only_the_goodbye_of_tls_ends_a_body_without_length() {
+fn only_close_notify_ends_a_body_without_length() {
     // FAULTS 61. Without TLS there is only the end of the stream.
-    for parting in [Parting::Plain, Parting::Goodbye] {
+    for parting in [Parting::Plain, Parting::CloseNotify] {
         let (url, server) = answer_and_part(&format!("{UNTIL_EOF}hello"), parting);
         let told = events(get(&url), trusting());
         assert_eq!((body(&told), is_complete(&told)), (b"hello".to_vec(), true), "{told:?}");
@@ -105,7 +105,7 @@ fn only_the_goodbye_of_tls_ends_a_body_without_length() {
 }
 
 #[test]
-fn a_body_that_says_its_length_needs_no_goodbye() {
+fn a_body_with_a_length_needs_no_close_notify() {
     let answers = [format!("{LENGTH}0123456789"), format!("{CHUNKED}A\r\n0123456789\r\n0\r\n\r\n")];
     for answer in answers {
         let (url, server) = answer_and_part(&answer, Parting::Cut);
@@ -118,7 +118,7 @@ fn a_body_that_says_its_length_needs_no_goodbye() {
 #[test]
 fn a_body_that_stops_early_is_lost() {
     // FAULTS 61.
-    for parting in [Parting::Plain, Parting::Cut, Parting::Goodbye] {
+    for parting in [Parting::Plain, Parting::Cut, Parting::CloseNotify] {
         for (start, missing) in [
             (format!("{LENGTH}hello"), Some(5)),
             (LENGTH.to_owned(), Some(10)),
@@ -142,7 +142,7 @@ fn a_body_that_stops_early_is_lost() {
 
 #[test]
 fn no_answer_at_all() {
-    for parting in [Parting::Plain, Parting::Cut, Parting::Goodbye] {
+    for parting in [Parting::Plain, Parting::Cut, Parting::CloseNotify] {
         for bytes in ["", "HTTP/1.1 200 OK\r\nA: b\r\n"] {
             let (url, server) = answer_and_part(bytes, parting);
             let told = events(get(&url), trusting());

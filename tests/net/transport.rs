@@ -43,7 +43,7 @@ fn steps(phases: &Phases) -> Vec<&'static str> {
 }
 
 #[test]
-fn both_ends_and_each_step_that_there_was_are_told() {
+fn both_ends_and_each_step_that_there_was_are_reported() {
     for stream in [false, true] {
         for (host, secure, proxied, want) in [
             ("127.0.0.1", false, false, &["connect", "handshake"][..]),

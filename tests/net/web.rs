@@ -78,13 +78,13 @@ pub enum Parting {
     /// Over TLS, without close_notify.
     Cut,
     /// Over TLS, with `close_notify`.
-    Goodbye,
+    CloseNotify,
 }
 
 /// Answers one request with these bytes and ends the stream; returns the address and the thread.
 pub fn answer_and_part(answer: &str, parting: Parting) -> (String, Scripted<()>) {
     let answer = answer.to_owned();
-    if parting != Parting::Goodbye {
+    if parting != Parting::CloseNotify {
         let server = serve_either(parting == Parting::Cut, move |mut p| {
             p.request();
             p.write(answer.as_bytes());

@@ -7,14 +7,14 @@
 //!   that end arrived at the server or was read by its program, and nothing came to the client.
 //! * `NoCloseAnswer`: the same for the end of the close frame; what comes to the client does not
 //!   count, since a server that goes on sending need not be heard out.
-//! * `Timeout` at the response, where the owner has set no limit and nobody redirects: the same for the last byte that the
+//! * `Timeout` at the response, where the program has set no limit and nobody redirects: the same for the last byte that the
 //!   system took of the request.
 //! * `Idle`: nothing came to the client, but for the lines between chunks, and the system took nothing
 //!   for which it had had no room before.
 //! * `Stalled`: every write of all of `L` was refused, by the system or by a fault that looks like it,
 //!   and another would be.
 //!
-//! Before an owner resumes what it has paused, neither silence nor idling counts.
+//! Before a program resumes what it has paused, neither silence nor idling counts.
 //! A byte moves when the link has carried it, and when the program behind it reads it. Those that
 //! the system took without ever refusing one are told from delivered ones by nobody; they count only
 //! once it has refused, and as long as no fault has refused what it had room for.
@@ -27,10 +27,10 @@
 //! proxy is said to that alone, and shown nowhere; what it resolves is asked of nobody here; and the
 //! policy was asked for every address that is connected to, or that a proxy is told.
 //!
-//! **Accepted = delivered, or told.** At a clean end the system has taken every byte of the owner's
+//! **Accepted = delivered, or reported.** At a clean end the system has taken every byte of the program's
 //! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other
 //! end [`Error::unsent`] says how many it has not taken. It counts from the first byte that did not
-//! leave to the end of the owner's last frame; pongs and keep-alive pings may lie between, so that it
+//! leave to the end of the program's last frame; pongs and keep-alive pings may lie between, so that it
 //! can be more by all of those, and by what left with the last words in the turn of the end. Over TLS it is a bound that may be 64 KiB too high.
 
 use std::time::Duration;

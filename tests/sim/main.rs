@@ -1,6 +1,6 @@
 //! The reactor in a simulated network, driven by seeds, on virtual time.
 //!
-//! A seed is a network with its delays and faults, servers, and an owner who opens, sends, closes
+//! A seed is a network with its delays and faults, servers, and a program that opens, sends, closes
 //! and gives up. The laws: one final event each and nothing behind it; every message that arrives
 //! is the next that was sent; after a clean end none is missing; every descriptor is closed, and
 //! forgotten before; one opening handshake at a time with one address, in the order of asking; no turn
@@ -18,8 +18,8 @@ mod book;
 mod http;
 mod laws;
 mod net;
-mod owner;
 mod pipe;
+mod program;
 mod proxied;
 mod proxy;
 mod queue;
@@ -67,9 +67,9 @@ struct Played {
 fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Result<Played, String> {
     let world = make();
     let book = SharedBook::default();
-    let net: Shared = Arc::new(Mutex::new(owner::network(&world, &book)));
+    let net: Shared = Arc::new(Mutex::new(program::network(&world, &book)));
     lock(&net).trace = traced.then(VecDeque::new);
-    let played = catch_unwind(AssertUnwindSafe(|| owner::play(world, &net, &book, inject)));
+    let played = catch_unwind(AssertUnwindSafe(|| program::play(world, &net, &book, inject)));
     let mut net = lock(&net);
     let trace: Vec<String> = net.trace.take().into_iter().flatten().collect();
     match played {
@@ -143,7 +143,7 @@ macro_rules! scenarios {
 
 scenarios! {
     echo closing faults opening pings release dial many stream redirects tls tls_stream dropped
-    slow_upload doze slow_close slow_post zero_window queue slow_owner proxied proxies
+    slow_upload doze slow_close slow_post zero_window queue slow_program proxied proxies
     proxy_queue proxy_streams
 }
 

@@ -9,7 +9,7 @@ use crate::proxied::{proxied, proxies, proxy_queue, proxy_streams};
 use crate::queue::queue;
 use crate::rng::Rng;
 use crate::sink::Ended::{self, Clean, Complete, Failed, Lost};
-use crate::slow::{doze, slow_close, slow_owner, slow_post, slow_upload, zero_window};
+use crate::slow::{doze, slow_close, slow_post, slow_program, slow_upload, zero_window};
 use crate::streams::{fetch, redirects, stream, tls, tls_stream};
 use crate::world::{Ask, Cuts, Deed, Reflex, WS, WSS, World, host};
 use crate::ws::{Act, Answer, OnClose, WsPlan};
@@ -38,7 +38,7 @@ pub const ALL: [(&str, Scenario, u64, &[Ended]); 24] = [
     ("slow_post", slow_post, 60, &[Complete, Failed]),
     ("zero_window", zero_window, 60, &[Clean, Lost]),
     ("queue", queue, 250, &[Clean, Failed]),
-    ("slow_owner", slow_owner, 80, &[Clean]),
+    ("slow_program", slow_program, 80, &[Clean]),
     ("proxied", proxied, 120, &[Clean]),
     ("proxies", proxies, 400, &[Clean, Complete, Failed, Lost]),
     ("proxy_queue", proxy_queue, 200, &[Clean, Failed]),

@@ -9,7 +9,7 @@ use moonwire::{Closed, Conn, ConnId, Error, ErrorKind, Event, Limits, Sink, Stag
 use crate::book::{Entry, Msg, SharedBook, open};
 use crate::http::Framing;
 use crate::net::{Shared, burn, lock};
-use crate::owner::send;
+use crate::program::send;
 use crate::proxy::credentials_in;
 use crate::world::{Ask, host};
 
@@ -330,7 +330,7 @@ impl Teller<'_> {
             return;
         }
         let cut = plan.framing == Framing::UntilClose && self.rude;
-        assert!(!cut, "ask {k}: complete without the goodbye of TLS");
+        assert!(!cut, "ask {k}: complete without close_notify");
         let all = plan.stops.is_none() || plan.framing == Framing::UntilClose;
         assert!(all, "ask {k}: complete without an end");
         let said: usize =

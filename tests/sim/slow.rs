@@ -256,7 +256,7 @@ pub fn zero_window(seed: u64) -> World {
 }
 
 /// Programs that pause, hold events, and are busy elsewhere, for longer than a peer may be silent.
-pub fn slow_owner(seed: u64) -> World {
+pub fn slow_program(seed: u64) -> World {
     let mut world = World::new(seed);
     let mut largest = LARGEST;
     if Rng::new(seed ^ 0x51).chance(50) {

@@ -38,7 +38,7 @@ pub struct TlsService {
     out: Vec<u8>,
     sent: u64,
     failed: bool,
-    said_goodbye: bool,
+    sent_close_notify: bool,
     finish: bool,
 }
 
@@ -54,7 +54,7 @@ impl TlsService {
             out: Vec::new(),
             sent: 0,
             failed: false,
-            said_goodbye: false,
+            sent_close_notify: false,
             finish: false,
         }
     }
@@ -122,7 +122,7 @@ impl Service for TlsService {
         (io.abort, io.wake) = (abort, wake);
         let _ = self.tls.writer().write_all(&self.out);
         self.out.clear();
-        if finish && !self.plan.rude && !std::mem::replace(&mut self.said_goodbye, true) {
+        if finish && !self.plan.rude && !std::mem::replace(&mut self.sent_close_notify, true) {
             self.tls.send_close_notify();
         }
         self.flush(io);

@@ -17,19 +17,19 @@ use crate::common::*;
 /// How a server ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
-    Goodbye,
+    CloseNotify,
     /// TCP ends, TLS does not.
     Cut,
     /// A fatal alert.
     Alert,
 }
 
-const WAYS: [Leave; 3] = [Leave::Goodbye, Leave::Cut, Leave::Alert];
+const WAYS: [Leave; 3] = [Leave::CloseNotify, Leave::Cut, Leave::Alert];
 
 impl Leave {
     fn run(self, peer: &mut Peer) {
         match self {
-            Leave::Goodbye => peer.goodbye(),
+            Leave::CloseNotify => peer.close_notify(),
             Leave::Cut => {}
             Leave::Alert => peer.alert(),
         }
@@ -120,7 +120,7 @@ enum Body {
 }
 
 #[test]
-fn a_body_is_whole_if_its_length_says_so_or_the_goodbye() {
+fn a_body_is_whole_if_its_length_says_so_or_close_notify() {
     // FAULTS 61; RFC 9112 §9.8.
     for (response, body) in [
         ("Content-Length: 5\r\n\r\nhello", Body::Whole),
@@ -152,7 +152,7 @@ fn a_body_is_whole_if_its_length_says_so_or_the_goodbye() {
 
 fn check_body(tried: &Tried, body: Body, leave: Leave, what: &str) {
     let missing = match (body, leave) {
-        (Body::Whole, _) | (Body::UntilEnd, Leave::Goodbye) => {
+        (Body::Whole, _) | (Body::UntilEnd, Leave::CloseNotify) => {
             let end = tried.told.last();
             return assert!(matches!(end, Some(OwnedEvent::Closed(Closed::Complete))), "{what}");
         }
@@ -171,7 +171,7 @@ fn check_body(tried: &Tried, body: Body, leave: Leave, what: &str) {
 }
 
 #[test]
-fn a_client_says_goodbye_too() {
+fn a_client_sends_close_notify_too() {
     for (face, version) in all() {
         let config = Arc::new(Server::new("good").only(version).config());
         let server = serving(1, move |tcp| {
@@ -179,10 +179,10 @@ fn a_client_says_goodbye_too() {
             peer.answer_any();
             if face == Face::WebSocket {
                 // RFC 6455 §7.1.1: the server ends it first.
-                peer.goodbye();
+                peer.close_notify();
                 peer.tcp.shutdown(Shutdown::Write).unwrap();
             }
-            peer.hears_goodbye()
+            peer.gets_close_notify()
         });
         let tried = face.open_at(server.address, &Arc::new(client()));
         assert_eq!((tried.reason(), &server.join()[..]), (None, &[true][..]), "{face:?}");
@@ -198,7 +198,7 @@ fn a_client_that_gives_up_a_response_sends_close_notify() {
             let (_, mut peer) = meet(tcp, &config);
             peer.request();
             peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
-            peer.hears_goodbye()
+            peer.gets_close_notify()
         });
         let mut reactor = Reactor::new(trusting()).unwrap();
         let get = StreamOptions::get(&format!("https://{}/", server.address)).unwrap();
@@ -242,7 +242,7 @@ fn an_alert_in_the_handshake_is_named_with_what_may_help() {
 const MUCH: usize = 8 << 20;
 
 #[test]
-fn the_goodbye_of_tls_comes_behind_everything_that_waits() {
+fn close_notify_comes_behind_everything_that_waits() {
     // Bytes behind close_notify do not count, so the close frame would be lost.
     let server = serve_tls("good", |mut p| {
         p.accept(b"\xFF\0");
@@ -273,7 +273,7 @@ fn a_blocking_send_returns_when_the_kernel_has_it_and_not_tls() {
 }
 
 #[test]
-fn what_came_before_a_broken_record_is_told() {
+fn what_came_before_a_broken_record_is_reported() {
     let (sent, wait) = std::sync::mpsc::channel();
     let server = serve_tls("good", move |mut p| {
         p.accept(b"");

@@ -92,7 +92,7 @@ fn what_tls_says_by_itself_ends_nothing() {
 fn what_tls_ends_or_breaks_is_not_used_again() {
     type Meddle = fn(&mut Peer);
     let meddles: [(&str, Meddle); 5] = [
-        ("goodbye", Peer::goodbye),
+        ("close_notify", Peer::close_notify),
         ("alert", Peer::alert),
         ("no record", |peer| peer.tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap()),
         ("a part of a header", |peer| peer.tcp.write_all(&[0x17, 3]).unwrap()),
@@ -125,7 +125,7 @@ fn what_tls_ends_or_breaks_with_the_response_is_not_kept() {
     let tails: [(&str, Tail, bool); 4] = [
         ("nothing", |_, _| {}, true),
         (
-            "goodbye",
+            "close_notify",
             |session, bytes| {
                 session.send_close_notify();
                 session.write_tls(bytes).unwrap();
@@ -164,13 +164,13 @@ fn what_tls_ends_or_breaks_with_the_response_is_not_kept() {
 
 /// A connection that has waited too long is closed with close_notify.
 #[test]
-fn one_that_is_over_says_goodbye() {
+fn one_that_is_over_sends_close_notify() {
     for version in VERSIONS {
         let config = Arc::new(Server::new("good").only(version).config());
         let server = serving(1, move |tcp| {
             let (_, mut peer) = meet(tcp, &config);
             peer.answer_any();
-            peer.hears_goodbye()
+            peer.gets_close_notify()
         });
         let limits = Limits { kept_idle: Duration::from_millis(1), ..Limits::default() };
         let mut reactor = Reactor::new(Config { limits, ..trusting() }).unwrap();

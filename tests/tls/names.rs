@@ -26,7 +26,7 @@ fn the_name_asked_for_is_the_normalised_host_and_none_for_an_address() {
             let server = serving(1, move |tcp| {
                 let (seen, mut peer) = meet(tcp, &config);
                 peer.answer_any();
-                peer.goodbye();
+                peer.close_notify();
                 (seen.name, peer.head)
             });
             let port = server.address.port();
@@ -86,7 +86,7 @@ fn an_address_of_version_6_is_verified_at_a_socket_of_its_own() {
                 let (seen, mut peer) = meet(listener.accept().unwrap().0, &config);
                 if good {
                     peer.answer_any();
-                    peer.goodbye();
+                    peer.close_notify();
                 }
                 seen.name
             });

@@ -93,7 +93,7 @@ fn messages_of_every_size_go_both_ways_through_every_proxy_and_the_end_is_clean(
                 }
             });
             assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
-            assert_eq!(proxying.visit().goodbye, scheme == "https", "{scheme}, {secure}");
+            assert_eq!(proxying.visit().close_notify, scheme == "https", "{scheme}, {secure}");
         }
     }
 }
@@ -109,7 +109,7 @@ fn both_versions_of_tls_go_over_both() {
             let tried = face.tried(&url, through(trusted(proxying.address)));
             assert_eq!(tried.reason(), None, "{outer:?} {inner:?}");
             assert_eq!(server.join()[0].version(), inner.version);
-            assert!(proxying.visit().goodbye);
+            assert!(proxying.visit().close_notify);
         }
     }
 }
@@ -134,7 +134,7 @@ fn a_plain_request_goes_to_a_proxy_over_tls_as_it_is() {
     drop(stream);
     let visit = proxying.visit();
     assert!(visit.asked.starts_with(&format!("GET {url} HTTP/1.1\r\n")), "{}", visit.asked);
-    assert!(visit.goodbye);
+    assert!(visit.close_notify);
     let head = server.join();
     assert!(head.starts_with("GET / HTTP/1.1\r\n") && !head.contains("Proxy"), "{head}");
 }
@@ -291,7 +291,7 @@ fn a_certificate_for_servers_is_shown_to_the_server_behind_a_proxy() {
 }
 
 #[test]
-fn a_proxy_that_speaks_no_tls_or_none_any_more_is_told_as_that() {
+fn a_proxy_that_speaks_no_tls_or_none_any_more_is_reported_as_that() {
     type Speaks = (&'static str, fn(Peer));
     let speaks: [Speaks; 4] = [
         ("plain HTTP", |mut p| {
@@ -335,14 +335,14 @@ fn a_proxy_that_speaks_no_tls_or_none_any_more_is_told_as_that() {
 }
 
 #[test]
-fn a_refusal_over_tls_is_told_with_its_body() {
+fn a_refusal_over_tls_is_reported_with_its_body() {
     for url in ["wss://127.0.0.1:9/", "ws://127.0.0.1:9/"] {
-        for goodbye in [true, false] {
+        for close_notify in [true, false] {
             let server = serve_tls("good", move |mut p| {
                 p.request();
                 p.write(b"HTTP/1.1 403 No\r\nContent-Type: text/plain\r\n\r\nnot today");
-                if goodbye {
-                    p.goodbye();
+                if close_notify {
+                    p.close_notify();
                 }
             });
             let tried = Face::WebSocket.tried(url, through(trusted(server.address)));
@@ -356,20 +356,22 @@ fn a_refusal_over_tls_is_told_with_its_body() {
 
 /// Only the server's own close_notify ends its TLS; that of the proxy does not.
 #[test]
-fn the_goodbye_of_a_proxy_ends_no_body_of_the_server() {
-    for (goodbye, scheme) in [(true, "https"), (false, "https"), (true, "http"), (false, "http")] {
+fn close_notify_of_a_proxy_ends_no_body_of_the_server() {
+    for (close_notify, scheme) in
+        [(true, "https"), (false, "https"), (true, "http"), (false, "http")]
+    {
         let server = serve_tls("good", move |mut p| {
             p.request();
             p.write(b"HTTP/1.1 200 OK\r\n\r\nsome");
-            if goodbye {
-                p.goodbye();
+            if close_notify {
+                p.close_notify();
             }
         });
         // It sends close_notify whenever the server has ended.
         let (_proxying, proxy) = at_work(scheme);
         let url = format!("https://{}/", server.address);
         let tried = Face::Stream.tried(&url, through(proxy));
-        match goodbye {
+        match close_notify {
             true => assert_eq!(tried.reason(), None, "{scheme}"),
             false => {
                 let error = tried.error().unwrap();
@@ -386,7 +388,7 @@ fn the_goodbye_of_a_proxy_ends_no_body_of_the_server() {
 }
 
 #[test]
-fn what_is_told_of_the_transport_is_the_tls_of_the_server() {
+fn what_is_reported_of_the_transport_is_the_tls_of_the_server() {
     let chain_len = chain("chain").len();
     for (secure, scheme) in
         [(true, "https"), (true, "http"), (true, "socks5h"), (false, "https"), (true, "")]

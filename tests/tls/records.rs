@@ -94,7 +94,7 @@ fn record(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn records_that_are_none_end_the_handshake_and_the_server_is_told() {
+fn records_that_are_none_end_the_handshake_and_the_server_gets_the_alert() {
     let long = "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
     for (subject, bytes, want) in [
         ("a message of a type that there is not", record(22, &[99, 0, 0, 0]), ""),
@@ -180,9 +180,9 @@ fn flight(peer: &mut Peer, version: &'static SupportedProtocolVersion) -> Vec<Ve
 enum Leave {
     End,
     /// `close_notify`.
-    Goodbye,
+    CloseNotify,
     /// The same, repeatedly.
-    Goodbyes,
+    CloseNotifies,
     HalfARecord,
     Reset,
 }
@@ -190,7 +190,8 @@ enum Leave {
 #[test]
 fn a_server_that_leaves_in_the_middle_of_the_handshake() {
     // FAULTS 54: close_notify inside the handshake ends it and causes no busy loop.
-    let ways = [Leave::End, Leave::Goodbye, Leave::Goodbyes, Leave::HalfARecord, Leave::Reset];
+    let ways =
+        [Leave::End, Leave::CloseNotify, Leave::CloseNotifies, Leave::HalfARecord, Leave::Reset];
     for (face, version) in all() {
         for leave in ways {
             for sent in 0..6 {
@@ -198,12 +199,12 @@ fn a_server_that_leaves_in_the_middle_of_the_handshake() {
                     let records = flight(&mut peer, version);
                     assert!(records.len() > 5, "{}", records.len());
                     peer.write(&records[..sent].concat());
-                    let goodbye = record(21, &[1, 0]);
+                    let close_notify = record(21, &[1, 0]);
                     match leave {
                         Leave::End => {}
-                        Leave::Goodbye => peer.write(&goodbye),
-                        Leave::Goodbyes => {
-                            let _ = peer.try_write(&goodbye.repeat(10_000));
+                        Leave::CloseNotify => peer.write(&close_notify),
+                        Leave::CloseNotifies => {
+                            let _ = peer.try_write(&close_notify.repeat(10_000));
                         }
                         Leave::HalfARecord => peer.write(&records[sent][..5]),
                         Leave::Reset => peer.reset(),
@@ -214,7 +215,7 @@ fn a_server_that_leaves_in_the_middle_of_the_handshake() {
                 let what = format!("{face:?}, {version:?}, {sent}, {leave:?}: {tried:?}");
                 assert!(turns < 50, "{turns} turns: {what}");
                 assert!(tried.refused().starts_with("TLS: "), "{what}");
-                let silent = [Leave::End, Leave::Goodbye, Leave::HalfARecord].contains(&leave);
+                let silent = [Leave::End, Leave::CloseNotify, Leave::HalfARecord].contains(&leave);
                 if silent && sent == 0 {
                     assert_eq!(tried.refused(), "TLS: the server closed the connection", "{what}");
                 }
@@ -224,17 +225,17 @@ fn a_server_that_leaves_in_the_middle_of_the_handshake() {
 }
 
 #[test]
-fn a_goodbye_in_the_handshake_of_a_server_that_stays_does_not_spin() {
+fn a_close_notify_in_the_handshake_of_a_server_that_stays_does_not_spin() {
     // FAULTS 54. Anybody could have sent it, so it does not end the handshake by itself: the server
     // has the usual time limit.
-    let mut goodbye = record(21, &[1, 0]);
+    let mut close_notify = record(21, &[1, 0]);
     for count in [1, 4] {
-        goodbye = goodbye.repeat(count);
+        close_notify = close_notify.repeat(count);
         for face in FACES {
-            let goodbye = goodbye.clone();
+            let close_notify = close_notify.clone();
             let server = serve(move |mut p| {
                 p.record();
-                p.write(&goodbye);
+                p.write(&close_notify);
                 p.rest()
             });
             let (turns, tried) = hurried(face, server.address);

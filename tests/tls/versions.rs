@@ -43,7 +43,7 @@ fn server_hello(version: u8) -> Vec<u8> {
 }
 
 #[test]
-fn an_older_version_is_refused_and_the_server_is_told() {
+fn an_older_version_is_refused_and_the_server_gets_the_alert() {
     // A ServerHello of SSL 3.0, TLS 1.0 and TLS 1.1.
     for version in [0, 1, 2] {
         for face in FACES {

@@ -661,7 +661,7 @@ mod tests {
     /// An open connection without an unfinished message has no timer but its keep-alive ping.
     #[test]
     #[cfg(feature = "cli")]
-    fn a_face_whose_owner_waits_pings_unless_it_is_told_not_to() {
+    fn a_face_whose_program_waits_pings_unless_that_is_off() {
         use super::*;
         use crate::net::Client;
         use crate::peer::Server;

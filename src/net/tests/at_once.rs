@@ -33,7 +33,7 @@ fn what_is_sent_at_once_is_written_once_and_the_rest_when_there_is_room() {
 
 /// The next turn reports the error of such a write, once, and nothing is written after it.
 #[test]
-fn an_error_of_what_is_sent_at_once_is_told_once_by_the_next_turn() {
+fn an_error_of_what_is_sent_at_once_is_reported_once_by_the_next_turn() {
     let mut bench = Bench::new(Limits::default());
     let (id, tcp) = bench.open(ws());
     bench.world.lock().tcps[tcp].broken = true;

@@ -689,7 +689,7 @@ fn a_panic_at_any_call_leaves_nothing_behind() {
 
 /// The observer gets each change.
 #[test]
-fn an_observer_is_told() {
+fn observers_see_that_a_connection_is_kept() {
     let states = States::default();
     let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
     let mut bench = Bench::with(Config { observer, ..Config::default() });

@@ -595,7 +595,7 @@ mod tests {
 
     /// RFC 1928 §3 to §6; FAULTS 47.
     #[test]
-    fn socks_is_told_a_name_or_an_address() {
+    fn socks_gets_a_name_or_an_address() {
         let name = "a".repeat(63);
         let long = format!("{name}.{name}.{name}.{}", "a".repeat(61));
         let mut to_long = vec![5, 1, 0, 3, 253];
@@ -621,7 +621,7 @@ mod tests {
 
     /// RFC 1929.
     #[test]
-    fn socks_is_told_who_we_are_only_if_it_asks() {
+    fn socks_gets_user_and_password_only_if_it_asks() {
         let make = || tunnel("socks5h://user:secret@proxy", "ws://a/");
         let (greeting, login) = (&b"\x05\x02\0\x02"[..], &b"\x01\x04user\x06secret"[..]);
         let (request, reply) = (&b"\x05\x01\0\x03\x01a\0P"[..], &b"\x05\0\0\x01\0\0\0\0\0\0"[..]);
@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_of_socks_is_told_at_its_byte() {
+    fn every_error_of_socks_is_reported_at_its_byte() {
         let request = &b"\x05\x01\0\x03\x01a\0P"[..];
         for code in 1..=255 {
             let steps = [(&b"\x05\x01\0"[..], &b"\x05\0"[..]), (request, &[5, code])];

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stream_that_says_goodbye_ends_a_body_without_length() {
+    fn only_a_stream_with_close_notify_ends_a_body_without_length() {
         assert_eq!(Body::UntilEof.finish(false), Ok(()));
         assert_eq!(Body::UntilEof.finish(true), Err(HttpError::Truncated(None)));
         assert_eq!(Body::Chunked(Chunked::new()).finish(false), Err(HttpError::Truncated(None)));

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_sees_1005_where_there_is_no_code() {
+    fn a_program_sees_1005_where_there_is_no_code() {
         assert_eq!(CloseFrame::default().code_or_1005(), 1005);
         assert_eq!(CloseFrame::new(4000, "").code_or_1005(), 4000);
     }

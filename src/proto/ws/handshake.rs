@@ -923,7 +923,7 @@ mod tests {
         let good = lines(&[&GOOD[..], &more].concat());
         let (_, got) = h.receive(good.as_bytes()).unwrap();
         let Some(Answer::Opened(opened)) = got else { panic!("{got:?}") };
-        assert_eq!(opened.protocol.as_deref(), Some("bearer.hidden"), "its owner may read it");
+        assert_eq!(opened.protocol.as_deref(), Some("bearer.hidden"), "the program may read it");
         let notes: Vec<String> = h
             .notes
             .iter()

@@ -102,7 +102,7 @@ fn who_asks_for_events_gets_events_only() {
 }
 
 #[test]
-fn without_reconnect_no_break_is_told() {
+fn without_reconnect_no_break_is_reported() {
     let server = answers(&[&stream("data: a\n\n")]);
     assert_eq!(all_told(&mut EventSource::new(at(&server))), ["opened", "|a", "closed"]);
     heads(server);
@@ -110,7 +110,7 @@ fn without_reconnect_no_break_is_told() {
 
 /// Each failed attempt is reported with its error, however late the next call comes.
 #[test]
-fn every_failed_attempt_is_told_with_its_wait_and_reason() {
+fn every_failed_attempt_is_reported_with_its_wait_and_reason() {
     let refused = StreamOptions::get("http://127.0.0.1:1/").unwrap();
     let mut source = eager(refused);
     assert!(source.last_error().is_none());

@@ -25,7 +25,7 @@ impl Wire {
 }
 
 #[test]
-fn nothing_is_told_or_read_between_pause_and_resume() {
+fn nothing_is_reported_or_read_between_pause_and_resume() {
     let mut wire = Wire::new(Limits::default());
     let (id, tcp) = wire.open(ws());
     wire.reactor.pause(id);
@@ -218,7 +218,7 @@ fn the_silence_of_a_server_that_nobody_reads_does_not_count() {
 }
 
 #[test]
-fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_told() {
+fn a_socket_that_breaks_ends_a_pause_and_what_came_before_is_reported() {
     let mut wire = Wire::new(Limits::default());
     let (_, tcp) = wire.open(ws());
     // One text is in our buffer, and one in the kernel's.
@@ -273,7 +273,7 @@ fn a_pause_holds_though_its_socket_was_found_ready_before() {
 
 /// FAULTS 70.
 #[test]
-fn what_an_owner_holds_stops_the_reading_until_it_is_consumed() {
+fn what_a_program_holds_stops_the_reading_until_it_is_consumed() {
     let limits = Limits { high_water: 3000, low_water: 1000, ..Limits::default() };
     let mut wire = Wire::new(limits);
     let (id, tcp) = wire.open(ws());

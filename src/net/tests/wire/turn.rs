@@ -113,7 +113,7 @@ fn a_wait_has_its_own_limit_and_its_own_words() {
 
 /// A wait behind a proxy is no failure to reach it.
 #[test]
-fn a_wait_behind_a_proxy_is_told_as_a_wait_and_its_trace_names_the_proxy() {
+fn a_wait_behind_a_proxy_is_reported_as_a_wait_and_its_trace_names_the_proxy() {
     let states = States::default();
     let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
     let mut bench = Bench::with(Config { limits: limits(), observer, ..Config::default() });

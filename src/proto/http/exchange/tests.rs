@@ -652,7 +652,7 @@ fn the_time_of_the_response_starts_with_the_last_byte_of_the_request() {
 }
 
 #[test]
-fn an_upload_puts_off_what_is_not_the_limit_of_its_owner() {
+fn an_upload_puts_off_what_is_not_the_limit_of_the_program() {
     // A limit that the program sets covers everything.
     let mut sim = upload(Limits::default(), |now| Timing {
         head_by: Some(now + seconds(70)),

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use script::Case;
-use verdict::{Told, json, judge};
+use verdict::{Reported, json, judge};
 
 /// A client that did nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -136,8 +136,8 @@ fn one(case: &Case, command: &[&str]) -> (String, String) {
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     };
-    let told = Told::read(&text.join().unwrap(), status, &errors.join().unwrap());
-    (judge(case, &seen, &told), told.shown(&seen))
+    let reported = Reported::read(&text.join().unwrap(), status, &errors.join().unwrap());
+    (judge(case, &seen, &reported), reported.shown(&seen))
 }
 
 fn serve(port: u16) {

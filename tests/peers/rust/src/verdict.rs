@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 use crate::play::Seen;
 use crate::script::{Case, Step, collapse, shown};
 
-/// What a client told its owner.
-pub struct Told {
+/// What a client reported.
+pub struct Reported {
     opened: bool,
     /// Texts and binaries, as the cases name them.
     messages: Vec<String>,
@@ -22,9 +22,9 @@ enum End {
     Silent,
 }
 
-impl Told {
+impl Reported {
     /// Out of the lines that it printed; `None` for a process that had to be ended.
-    pub fn read(text: &str, status: Option<ExitStatus>, errors: &str) -> Told {
+    pub fn read(text: &str, status: Option<ExitStatus>, errors: &str) -> Reported {
         let (mut opened, mut messages, mut end) = (false, Vec::new(), End::Silent);
         for line in text.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -46,7 +46,7 @@ impl Told {
             let last = panic.or(errors.lines().next_back()).unwrap_or_default();
             format!("{status}: {}", last.chars().take(200).collect::<String>())
         });
-        Told { opened, messages: collapse(messages), end, crash }
+        Reported { opened, messages: collapse(messages), end, crash }
     }
 
     /// In one line, with what the server saw.
@@ -76,19 +76,19 @@ fn payload(text: &str) -> String {
     if bytes.len().to_string() == len { shown(&bytes) } else { format!("{len} bytes") }
 }
 
-/// `strict` is what the case wants. `accepts`: it went on, or told its owner what it must not.
+/// `strict` is what the case wants. `accepts`: it went on, or reported what it must not.
 /// `refuses`: it failed where it must not. `code N`, `no code`: it failed, with another close code
 /// on the wire or none. `hangs`: it waits, though it could know. `crash`: it came down.
-pub fn judge(case: &Case, seen: &Seen, told: &Told) -> String {
+pub fn judge(case: &Case, seen: &Seen, reported: &Reported) -> String {
     let (end, _) = case.end().split_once(' ').unwrap_or((case.end(), ""));
     let is_message = |w: &&String| w.starts_with("text ") || w.starts_with("binary ");
     let wanted: Vec<&String> = case.want.iter().filter(is_message).collect();
-    let told_all = told.messages.iter().eq(wanted.iter().copied());
+    let all_reported = reported.messages.iter().eq(wanted.iter().copied());
     let too_much = !wanted
         .iter()
         .map(|w| w.as_str())
         .collect::<Vec<_>>()
-        .starts_with(&told.messages.iter().map(String::as_str).collect::<Vec<_>>());
+        .starts_with(&reported.messages.iter().map(String::as_str).collect::<Vec<_>>());
     let floods = case.steps.iter().any(|s| matches!(s, Step::Flood(_)));
     let hangs = || if floods { "accepts" } else { "hangs" }.to_owned();
     let code = seen.close.as_ref();
@@ -97,25 +97,25 @@ pub fn judge(case: &Case, seen: &Seen, told: &Told) -> String {
     let wire = case.wire.as_deref().and_then(|w| w.rsplit(", ").next());
     let right_code = code.map(String::as_str) == wire.filter(|w| *w != "none" && *w != "pongs");
     match end {
-        _ if told.crash.is_some() => "crash".into(),
-        "refused" if told.opened => "accepts".into(),
+        _ if reported.crash.is_some() => "crash".into(),
+        "refused" if reported.opened => "accepts".into(),
         "refused" if !seen.closed => hangs(),
         "refused" if code.is_some() => wrong_code(),
         "refused" => "strict".into(),
-        _ if !told.opened => "refuses".into(),
+        _ if !reported.opened => "refuses".into(),
         "failed" if too_much => "accepts".into(),
         "failed" if right_code => "strict".into(),
-        "failed" if matches!(told.end, End::Close(1000..=1005 | 1007..)) => "accepts".into(),
+        "failed" if matches!(reported.end, End::Close(1000..=1005 | 1007..)) => "accepts".into(),
         "failed" if !seen.closed => hangs(),
         "failed" => wrong_code(),
         "lost" if too_much => "accepts".into(),
         "lost" if !seen.closed => hangs(),
-        "lost" if matches!(told.end, End::Close(1000..=1005 | 1007..)) => "accepts".into(),
-        "lost" if !told_all => "refuses".into(),
+        "lost" if matches!(reported.end, End::Close(1000..=1005 | 1007..)) => "accepts".into(),
+        "lost" if !all_reported => "refuses".into(),
         "lost" if code.is_some() => wrong_code(),
         "lost" => "strict".into(),
         "clean" if too_much || seen.late > 0 => "accepts".into(),
-        "clean" if !told_all => "refuses".into(),
+        "clean" if !all_reported => "refuses".into(),
         "clean" if !seen.closed => hangs(),
         "clean" if right_code => "strict".into(),
         "clean" => wrong_code(),

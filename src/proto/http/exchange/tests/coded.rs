@@ -190,7 +190,7 @@ fn each_flushed_chunk_gives_its_events_at_once() {
 /// A few bytes that decode to thousands of events: each call returns one, and takes the last input
 /// byte only with the last of them.
 #[test]
-fn what_few_bytes_become_is_told_one_by_one() {
+fn what_few_bytes_become_is_reported_one_by_one() {
     let stream = "data: x\n\n".repeat(50_000);
     let coded = gzip(stream.as_bytes()).unwrap();
     let (bytes, _) = &framings(HEAD, &coded)[1];

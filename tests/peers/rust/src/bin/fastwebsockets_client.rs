@@ -1,7 +1,7 @@
 //! fastwebsockets against the hostile server.
 
-#[path = "../told.rs"]
-mod told;
+#[path = "../reported.rs"]
+mod reported;
 
 use std::future::Future;
 
@@ -25,7 +25,7 @@ fn main() {
 }
 
 async fn run() {
-    let args = told::arguments("fastwebsockets");
+    let args = reported::arguments("fastwebsockets");
     let host = args.url.strip_prefix("ws://").and_then(|u| u.split('/').next()).unwrap();
     let stream = TcpStream::connect(host).await.unwrap();
     // As its README shows.
@@ -41,9 +41,9 @@ async fn run() {
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let mut ws = match handshake::client(&Local, request, stream).await {
         Ok((ws, _)) => ws,
-        Err(e) => return told::error(&e),
+        Err(e) => return reported::error(&e),
     };
-    told::opened();
+    reported::opened();
     if let Some(max) = args.message {
         ws.set_max_message_size(max);
     }
@@ -51,15 +51,15 @@ async fn run() {
     loop {
         match ws.read_frame().await {
             Ok(frame) => match frame.opcode {
-                OpCode::Text => told::message("text", &frame.payload),
-                OpCode::Binary => told::message("binary", &frame.payload),
+                OpCode::Text => reported::message("text", &frame.payload),
+                OpCode::Binary => reported::message("binary", &frame.payload),
                 OpCode::Close => {
                     let code = frame.payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c));
-                    return told::close(code);
+                    return reported::close(code);
                 }
                 _ => {}
             },
-            Err(e) => return told::error(&e),
+            Err(e) => return reported::error(&e),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! tokio-websockets against the hostile server.
 
-#[path = "../told.rs"]
-mod told;
+#[path = "../reported.rs"]
+mod reported;
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn main() {
 }
 
 async fn run() {
-    let args = told::arguments("tokio-websockets");
+    let args = reported::arguments("tokio-websockets");
     let mut builder = ClientBuilder::from_uri(args.url.parse().unwrap());
     if let Some(max) = args.message {
         builder = builder.limits(Limits::default().max_payload_len(Some(max)));
@@ -25,17 +25,17 @@ async fn run() {
     }
     let mut ws = match builder.connect().await {
         Ok((ws, _)) => ws,
-        Err(e) => return told::error(&e),
+        Err(e) => return reported::error(&e),
     };
-    told::opened();
+    reported::opened();
     let mut code = None;
     while let Some(item) = ws.next().await {
         match item {
-            Ok(message) if message.is_text() => told::message("text", message.as_payload()),
-            Ok(message) if message.is_binary() => told::message("binary", message.as_payload()),
+            Ok(message) if message.is_text() => reported::message("text", message.as_payload()),
+            Ok(message) if message.is_binary() => reported::message("binary", message.as_payload()),
             Ok(message) => code = message.as_close().map(|(c, _)| c.into()).or(code),
             Err(e) => {
-                told::error(&e);
+                reported::error(&e);
                 // Its close frame is sent only at another call.
                 let rest = async { while ws.next().await.is_some() {} };
                 let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;
@@ -43,5 +43,5 @@ async fn run() {
             }
         }
     }
-    code.map_or_else(told::end, told::close);
+    code.map_or_else(reported::end, reported::close);
 }

@@ -103,7 +103,7 @@ fn a_reactor_that_has_stopped_hears_of_what_was_consumed() {
 }
 
 #[test]
-fn the_failure_of_the_thread_is_told_behind_all_that_was_handed_over() {
+fn the_failure_of_the_thread_is_reported_behind_all_that_was_handed_over() {
     check(|| {
         let breaks = Some(Break::Fails);
         let (state, thread) = state(Config { arrived: vec![1, 2], breaks, ..config() }, 3);
@@ -119,7 +119,7 @@ fn the_failure_of_the_thread_is_told_behind_all_that_was_handed_over() {
 /// A thread that asks whether anything will come does not get "nothing" while the poll thread has
 /// reported the last event and not passed it on.
 #[test]
-fn it_is_over_only_when_all_that_was_told_was_taken() {
+fn it_is_over_only_when_all_that_was_reported_was_taken() {
     check(|| {
         let state = State { shared: Shared::new(config()).unwrap(), queue: Queue::default() };
         state.shared.with(|reactor| reactor.ask(1));

@@ -67,7 +67,7 @@ fn a_deadline_that_comes_nearer_ends_the_wait() {
 }
 
 #[test]
-fn changes_of_two_threads_are_told_once_each() {
+fn changes_of_two_threads_are_reported_once_each() {
     for poll in BOTH {
         check(move || {
             let shared = shared(config());
@@ -85,7 +85,7 @@ fn changes_of_two_threads_are_told_once_each() {
 }
 
 #[test]
-fn what_is_ready_is_told_once_and_in_order_while_others_act() {
+fn what_is_ready_is_reported_once_and_in_order_while_others_act() {
     for poll in BOTH {
         static ACTED: Seen = Seen::new();
         check(move || {

@@ -88,7 +88,7 @@ fn a_vm_thread_that_comes_back_is_not_left_waiting() {
 }
 
 #[test]
-fn what_the_stand_in_was_told_comes_first_once_and_in_order() {
+fn what_the_stand_in_has_comes_first_once_and_in_order() {
     static LEFT: [Seen; 4] = [Seen::new(), Seen::new(), Seen::new(), Seen::new()];
     check(|| {
         let mut config = Config { arrived: vec![1, 2, 3], ..config() };
@@ -222,7 +222,7 @@ fn failure(vm: &mut VmThread) -> (Vec<u32>, Option<String>) {
 }
 
 #[test]
-fn a_failure_of_the_stand_in_is_told_once_behind_what_it_has_left() {
+fn a_failure_of_the_stand_in_is_reported_once_behind_what_it_has_left() {
     static FAILED: Seen = Seen::new();
     check(|| {
         let breaks = Some(Break::Fails);
@@ -238,7 +238,7 @@ fn a_failure_of_the_stand_in_is_told_once_behind_what_it_has_left() {
 }
 
 #[test]
-fn a_panic_gives_the_reactor_back_and_is_told_once() {
+fn a_panic_gives_the_reactor_back_and_is_reported_once() {
     static PANICKED: Seen = Seen::new();
     check(|| {
         let breaks = Some(Break::Panics);

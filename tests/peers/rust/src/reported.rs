@@ -1,4 +1,4 @@
-//! What the clients print: a line for each thing that they tell their owner.
+//! What the clients print: a line for each thing that they report to the program.
 
 use std::fmt::Display;
 

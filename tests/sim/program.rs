@@ -30,7 +30,7 @@ const SEALED: u64 = 65_536 + 16_384;
 /// No scenario takes this long.
 const AGES: Duration = Duration::from_secs(120);
 
-pub struct Owner {
+pub struct Program {
     net: Shared,
     book: SharedBook,
     reactor: Reactor<Sim>,
@@ -130,7 +130,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         Drive::Frames(span) => span * world.asks.len() as u32,
         _ => Duration::ZERO,
     };
-    let mut owner = Owner {
+    let mut program = Program {
         net: Arc::clone(net),
         book: Arc::clone(book),
         reactor,
@@ -151,12 +151,12 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
         failing: inject.is_some(),
         touchy: world.fuse.is_some(),
     };
-    owner.work();
+    program.work();
     let calls = lock(net).calls;
-    Tally { calls, ..owner.finish() }
+    Tally { calls, ..program.finish() }
 }
 
-impl Owner {
+impl Program {
     fn now(&self) -> Duration {
         lock(&self.net).now
     }
@@ -174,7 +174,7 @@ impl Owner {
                 return;
             }
             if let Some((at, span)) = self.stalls.pop_if(|(at, _)| *at <= now) {
-                lock(&self.net).say(|| format!("the owner is busy since {at:?}, for {span:?}"));
+                lock(&self.net).say(|| format!("the program is busy since {at:?}, for {span:?}"));
                 lock(&self.net).sleep(Some(now + span), false);
             }
             let now = self.now();
