@@ -27,6 +27,8 @@ mod compress;
 mod kept;
 mod memory;
 mod opening;
+#[cfg(feature = "tls")]
+mod tls;
 mod upload;
 mod wire;
 
@@ -50,6 +52,8 @@ struct Tcp {
     reads: Vec<usize>,
     /// At most this many bytes a read returns.
     most: usize,
+    /// How many of the next reads a signal interrupts.
+    interrupts: usize,
     /// How many writes there were.
     writes: usize,
     /// Whether writes fail.
@@ -119,7 +123,7 @@ impl Sys for Toy {
         let (at, accepted, id) = (state.now, state.accepts, state.tcps.len());
         let (watched, dropped, room, most) = (None, false, usize::MAX, usize::MAX);
         let (input, output, reads) = Default::default();
-        let (writes, broken, ended) = Default::default();
+        let (interrupts, writes, broken, ended) = Default::default();
         let tcp = Tcp {
             to,
             at,
@@ -131,6 +135,7 @@ impl Sys for Toy {
             room,
             reads,
             most,
+            interrupts,
             writes,
             broken,
             ended,
@@ -146,6 +151,10 @@ impl Sys for Toy {
     fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
         let tcp = &mut self.0.lock().tcps[socket.1];
         tcp.reads.push(buf.len());
+        if tcp.interrupts > 0 {
+            tcp.interrupts -= 1;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let n = tcp.input.len().min(buf.len()).min(tcp.most);
         buf.iter_mut().zip(tcp.input.drain(..n)).for_each(|(to, byte)| *to = byte);
         let later = n == 0 && !tcp.ended;
@@ -305,17 +314,7 @@ impl Bench {
 
     /// The server's answer to the handshake of a connection.
     fn answer(&self, tcp: usize) -> String {
-        let head = String::from_utf8(self.wrote(tcp)).unwrap();
-        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let extensions = match head.contains("permessage-deflate") {
-            true => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
-            false => "",
-        };
-        format!(
-            "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
-            handshake::accept(key)
-        )
+        answer_to(&String::from_utf8(self.wrote(tcp)).unwrap())
     }
 
     /// Opens the next connection; returns its id, and its number here.
@@ -330,6 +329,20 @@ impl Bench {
     fn is_dropped(&self, tcp: usize) -> bool {
         self.world.lock().tcps[tcp].dropped
     }
+}
+
+/// A server's answer to this head of a handshake.
+fn answer_to(head: &str) -> String {
+    let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let extensions = match head.contains("permessage-deflate") {
+        true => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        false => "",
+    };
+    format!(
+        "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{extensions}\r\n",
+        handshake::accept(key)
+    )
 }
 
 fn ws() -> Options {
@@ -632,6 +645,55 @@ fn a_turn_hands_over_so_much_give_or_take_a_message() {
     assert_eq!(texts_of(usize::MAX), 20);
 }
 
+/// `Limits::turn`: messages without bytes count, too.
+#[test]
+fn a_turn_hands_over_so_many_empty_messages() {
+    let messages_of = |first: u8| {
+        let mut bench = Bench::new(Limits { turn: 10_000, ..Limits::default() });
+        let (_, tcp) = bench.open(ws());
+        bench.gives(tcp, &[first, 0].repeat(1000));
+        bench.turn();
+        bench.events.len()
+    };
+    // Texts are reported in runs, and count less.
+    let (texts, others) = (messages_of(0x81), messages_of(0x82));
+    assert!((100..1000).contains(&texts) && (10..100).contains(&others), "{texts} {others}");
+}
+
+/// `Limits::turn`: so does a message that is read into its own memory.
+#[test]
+fn a_turn_reads_so_much_of_a_large_message() {
+    const SIZE: usize = 8 << 20;
+    let limits = Limits { receive_buffer: 5000, in_place: 5000, turn: 10_000, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    let (_, tcp) = bench.open(ws());
+    bench.reads(tcp);
+    bench.gives(tcp, &binary(SIZE));
+    // The first read leaves room for another one; each of these is as large as the memory allows.
+    for reads in [2, 1, 1] {
+        bench.turn();
+        assert_eq!(bench.reads(tcp).len(), reads);
+    }
+    assert_eq!(bench.turns(), [format!("binary {SIZE}")]);
+}
+
+/// A signal that interrupts a call of the system ends no connection.
+#[test]
+fn a_read_that_is_interrupted_is_made_again() {
+    for in_place in [5000, usize::MAX] {
+        let mut bench = Bench::new(Limits { in_place, ..Limits::default() });
+        let (_, tcp) = bench.open(ws());
+        let message = binary(40_000);
+        let (start, rest) = message.split_at(10_000);
+        for part in [start, rest] {
+            assert_eq!(bench.turns(), Vec::<String>::new());
+            bench.world.lock().tcps[tcp].interrupts = 2;
+            bench.gives(tcp, part);
+        }
+        assert_eq!(bench.turns(), ["binary 40000"]);
+    }
+}
+
 /// `Limits::turn`: pieces of a body are events, too, however small they are.
 #[test]
 fn a_turn_hands_over_so_many_pieces_of_a_body() {
@@ -678,11 +740,19 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
     // Also if a turn has no room for another read of that size.
     let texts = [&b"\x81\x7E\x03\xE4"[..], &[b'a'; 996]].concat().repeat(200);
     assert_eq!(all(5000, 20_000, 20_000, &texts).into_iter().max(), Some(20_000));
+    // No read asks for more than a turn has room for,
+    assert_eq!(all(5000, 64_000, 20_000, &texts).into_iter().max(), Some(20_000));
+    // or for more because of a part of a frame that was kept.
+    let pings = [&[0x89, 125][..], &[7; 125]].concat().repeat(1000);
+    let most = all(5000, 20_000, usize::MAX, &pings).into_iter().max().unwrap();
+    assert!((19_000..=20_000).contains(&most), "{most}");
     // The buffer does not grow if it holds events for other turns,
     let empty = [0x82, 0].repeat(100_000);
     assert_eq!(all(5000, 20_000, 100_000, &empty).into_iter().max(), Some(20_000));
     // or messages to be pulled.
-    let limits = Limits { receive_buffer: 5000, receive_buffer_max: 20_000, ..Limits::default() };
+    let turn = 5000;
+    let limits =
+        Limits { receive_buffer: 5000, receive_buffer_max: 20_000, turn, ..Limits::default() };
     let mut bench = Bench::new(limits);
     let (id, tcp) = bench.open(ws());
     bench.reads(tcp);
@@ -695,7 +765,126 @@ fn the_receive_buffer_starts_and_ends_where_it_is_told_to() {
             got += 1;
         }
     }
-    assert_eq!(bench.reads(tcp).into_iter().max(), Some(20_000));
+    assert_eq!(bench.reads(tcp).into_iter().max(), Some(20_000), "whatever a turn has room for");
+    assert!(!bench.reactor.has_work(), "nothing is left to be pulled");
+}
+
+/// A read that asks for less than the buffer has room for does not enlarge it; where messages are
+/// pulled, a read asks for all of it.
+#[test]
+fn the_receive_buffer_is_not_larger_than_reads_make_it() {
+    let (receive_buffer, receive_buffer_max) = (5000, 64_000);
+    let limits = Limits { receive_buffer, receive_buffer_max, turn: 19_000, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    let (_, tcp) = bench.open(ws());
+    bench.gives(tcp, &binary(996).repeat(200));
+    for _ in 0..3 {
+        bench.turns();
+    }
+    assert_eq!(bench.reads(tcp).into_iter().max(), Some(19_000));
+    bench.reactor.be_lazy(true);
+    bench.gives(tcp, &binary(1));
+    bench.turn();
+    assert_eq!(bench.reads(tcp), [20_000]);
+}
+
+/// A turn reads again if it has room for as many bytes as the buffer.
+#[test]
+fn a_turn_reads_as_often_as_it_has_room() {
+    // Of the first 5,000 bytes, 47 are the start of a ping that is not whole.
+    let pings = [&[0x89, 125][..], &[7; 125]].concat().repeat(100);
+    let taken = 39 * 127;
+    for (turn, reads) in [(2 * taken - 1, 1), (2 * taken, 2)] {
+        let mut bench = Bench::new(Limits {
+            receive_buffer: 5000,
+            receive_buffer_max: 5000,
+            turn,
+            ..Limits::default()
+        });
+        let (_, tcp) = bench.open(ws());
+        bench.reads(tcp);
+        bench.gives(tcp, &pings);
+        bench.turn();
+        assert_eq!(bench.reads(tcp), vec![5000; reads], "{turn}");
+    }
+}
+
+/// Input that may wait for long is kept in memory of its own size, and the receive buffer is there
+/// for the next read.
+#[test]
+fn the_receive_buffer_does_not_stay_with_a_connection_that_is_paused() {
+    let (receive_buffer, receive_buffer_max) = (5000, 10_000);
+    let mut bench = Bench::new(Limits { receive_buffer, receive_buffer_max, ..Limits::default() });
+    let [(_, first), (_, second)] = [(); 2].map(|()| bench.open(ws()));
+    bench.gives(first, &[0x89, 0].repeat(2500));
+    assert_eq!(bench.turns(), Vec::<String>::new());
+    bench.gives(first, &binary(1).repeat(2));
+    let now = bench.world.lock().now;
+    let mut pauses = |conn: &mut Conn<'_>, _: Event<'_>| conn.pause();
+    bench.reactor.turn(Some(now), &mut pauses).unwrap();
+    bench.reads(second);
+    bench.gives(second, &binary(2));
+    assert_eq!(bench.turns(), ["binary 2"]);
+    assert_eq!(bench.reads(second), [10_000]);
+}
+
+/// `Reactor::release`: its events are no longer reported, although messages still come.
+#[test]
+fn a_connection_that_was_released_tells_nothing() {
+    let mut bench = Bench::new(Limits::default());
+    let (id, tcp) = bench.open(ws());
+    bench.reactor.release(id, &CloseFrame::new(1001, ""));
+    bench.gives(tcp, &binary(5).repeat(2));
+    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.reactor.len(), 1, "it waits for the answer to its close frame");
+}
+
+/// Without TLS, a trace says that a WebSocket is open; a response is shown by itself.
+#[test]
+fn an_observer_is_told_what_is_open() {
+    for (stream, says) in [(false, true), (true, false)] {
+        let states = States::default();
+        let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));
+        let mut bench = Bench::with(Config { observer, ..Config::default() });
+        if stream {
+            bench.start(get());
+            bench.gives(0, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+            assert_eq!(bench.turns(), ["response 200"]);
+        } else {
+            bench.open(ws());
+        }
+        let states = states.take();
+        let is_said = states.iter().any(|text| text == "open" || text == "answered");
+        assert_eq!(is_said, says, "{states:?}");
+        assert!(states.iter().any(|text| text.starts_with("it took: ")), "{states:?}");
+    }
+}
+
+/// [`Reactor::deadline`]: a loop that is not the reactor's need not wait for a socket first.
+#[test]
+fn a_turn_is_due_for_what_the_last_one_has_left() {
+    let mut bench = Bench::new(Limits { turn: 1, ..Limits::default() });
+    let [(_, first), (_, second)] = [(); 2].map(|()| bench.open(ws()));
+    let now = bench.world.lock().now;
+    assert_eq!(bench.reactor.deadline(), None);
+    // The second socket was found ready.
+    bench.gives(first, &binary(1));
+    bench.gives(second, &binary(2));
+    bench.turn();
+    assert_eq!(
+        (&bench.events[..], bench.reactor.deadline()),
+        (&["binary 1".into()][..], Some(now))
+    );
+    assert_eq!(bench.turns(), ["binary 1", "binary 2"]);
+    assert_eq!(bench.reactor.deadline(), None);
+    // The end of a connection whose code has panicked is to be reported.
+    bench.gives(first, &binary(1));
+    let turn = AssertUnwindSafe(|| {
+        let mut sink = |_: &mut Conn<'_>, _: Event<'_>| resume_unwind(Box::new("as planned"));
+        bench.reactor.turn(Some(now), &mut sink).unwrap();
+    });
+    assert!(catch_unwind(turn).is_err());
+    assert_eq!(bench.reactor.deadline(), Some(now));
 }
 
 /// RFC 6455 §7.1.1: the server closes first, so its end comes with its last frame or right behind.
@@ -804,9 +993,9 @@ fn a_connection_is_read_up_to_the_high_mark_and_again_from_the_low_one() {
     assert!(!flood.is_read(0), "3001, which was read; then nothing is, above the low mark");
     assert!(flood.is_read(1), "the other has its own");
     flood.consume(0, 3001 - 1000 - 1);
-    assert!(!flood.is_read(0), "1001");
+    assert!(!flood.is_read(0) && flood.bench.reactor.may_be_unread(), "1001");
     flood.consume(0, 1);
-    assert!(flood.is_read(0), "1000");
+    assert!(flood.is_read(0) && !flood.bench.reactor.may_be_unread(), "1000");
 }
 
 /// `Limits::high_water_total`: past it, each connection is stopped at its low mark.
@@ -893,7 +1082,9 @@ fn a_panic_does_not_lose_the_time_limits_that_a_full_turn_has_put_off() {
     assert!(catch_unwind(turn).is_err());
     assert!(events.contains(&panics) && !events.contains(&put_off), "{events:?}");
     assert_eq!(bench.reactor.deadline(), Some(now), "there is work");
-    let events = bench.turns();
+    // The next turn checks it.
+    bench.turn();
+    let events = &bench.events;
     assert_eq!(events.iter().filter(|text| text.contains("100ms")).count(), 1, "{events:?}");
 }
 

@@ -26,6 +26,8 @@ struct Inner {
 struct State {
     now: Instant,
     woken: bool,
+    /// How many waits there were.
+    waits: usize,
     tcps: Vec<Tcp>,
 }
 
@@ -43,7 +45,7 @@ struct Tcp {
 
 impl Net {
     fn new() -> Net {
-        let state = State { now: Instant::now(), woken: false, tcps: Vec::new() };
+        let state = State { now: Instant::now(), woken: false, waits: 0, tcps: Vec::new() };
         Net(Arc::new(Inner { state: Mutex::new(state), stirred: Condvar::new() }))
     }
 
@@ -189,6 +191,7 @@ impl Poller for MemoryPoller {
     /// A wait that only its deadline can end: the deadline passes at once.
     fn wait(&self, _: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut state = self.0.lock();
+        state.waits += 1;
         loop {
             for tcp in state.tcps.iter().filter(|tcp| tcp.is_ready()) {
                 if let Some((token, interest)) = tcp.watched {
@@ -236,6 +239,25 @@ fn a_blocking_web_socket_has_the_network_and_the_clock_of_its_system() {
     // Time passes only in waits, and there was none.
     assert_eq!(ws.round_trip(YEAR).unwrap(), Some(Duration::ZERO));
     assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
+}
+
+/// If a socket is closed while bytes are unread, the connection is reset, and the close frame may be
+/// lost.
+#[test]
+fn what_a_dropped_web_socket_has_not_read_is_read_and_nothing_is_waited_for() {
+    // What was read already takes many turns if the messages are empty.
+    for (message, count) in [(frame(0x82, &[7; 1000]), 200), (frame(0x82, b""), 35_000)] {
+        let net = Net::new();
+        let mut ws = ws().connect_on(net.sys(), Config::default()).unwrap();
+        net.lock().tcps[0].input.extend(message.repeat(count));
+        assert!(matches!(ws.read().unwrap(), Some(Message::Binary(_))));
+        assert!(net.lock().tcps[0].input.len() > 1000);
+        let before = net.lock().waits;
+        drop(ws);
+        let state = net.lock();
+        assert_eq!((state.tcps[0].input.len(), state.tcps[0].ended), (0, true));
+        assert!(state.waits - before < 10, "{}", state.waits - before);
+    }
 }
 
 #[test]

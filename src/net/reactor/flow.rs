@@ -175,6 +175,9 @@ mod tests {
         assert!(!look(&mut sum, 2, 51, later));
         assert!(!look(&mut sum, 2, 52, later + Duration::from_secs(1)));
         assert_eq!(sum.bytes(), 56 + 52);
+        // That is so for this message, and not for the next one.
+        assert!(!look(&mut sum, 2, 0, later));
+        assert!(look(&mut sum, 2, 52, later));
     }
 
     /// Only the end of the connection whose message goes first makes room for another.

@@ -120,6 +120,7 @@ mod tests {
         let id = |n| ConnId::new(n, 0);
         let mut gates = Gates::new(1);
         assert_eq!(gates.enter(to.clone(), id(1)), None);
+        assert!(!gates.is_empty());
         let tickets = [2, 3, 4].map(|n| gates.enter(to.clone(), id(n)).unwrap());
         assert_eq!(tickets.map(|ticket| gates.before(to, ticket)), [1, 2, 3]);
         assert_eq!(gates.next(), None);
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(gates.before(to, last), 1);
         gates.give_up(to, last);
         gates.leave(to);
-        assert!(gates.next().is_none() && gates.gates.is_empty());
+        assert!(gates.next().is_none() && gates.is_empty());
     }
 
     /// RFC 6455 §4.1, 2.

@@ -64,6 +64,8 @@ mod tests {
     fn keys_are_fresh_without_pattern_and_wiped() {
         const KEYS: u32 = 10_000;
         let (mut keys, mut sys) = (Keys::new(), Os::new(&Limits::default()).unwrap());
+        (0..BLOCK / 4).for_each(|_| assert_ne!(keys.with(&mut sys).key(), [0; 4]));
+        assert!(keys.block.iter().all(|&b| b == 0), "a block serves to its last byte");
         let mut all: Vec<u32> =
             (0..KEYS).map(|_| u32::from_be_bytes(keys.with(&mut sys).key())).collect();
         assert!(keys.block[..keys.at].iter().all(|&b| b == 0), "used bytes are kept");

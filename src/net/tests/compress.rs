@@ -48,10 +48,14 @@ fn a_message_that_is_to_be_sent_plain_is_not_compressed() {
 /// Otherwise one read of 64 KiB could give the program 64 MiB at once.
 #[test]
 fn a_turn_hands_over_so_much_of_what_messages_become() {
-    let messages_of = |first: u8, turn: usize| {
+    let messages_of = |first: u8, in_fragments: bool, turn: usize| {
         let mut frame = compressed(100_000);
         assert!(frame.len() < 200, "{}", frame.len());
         frame[0] = first;
+        if in_fragments {
+            frame[0] = 0x80;
+            frame.splice(..0, [first & 0x7F, 0]);
+        }
         let mut bench = Bench::new(Limits { turn, ..Limits::default() });
         let (_, tcp) = bench.open(ws().compression(Compression::default()));
         bench.gives(tcp, &frame.repeat(20));
@@ -61,10 +65,24 @@ fn a_turn_hands_over_so_much_of_what_messages_become() {
         assert_eq!(first + rest, 20, "none is lost");
         first
     };
-    for first in [0xC1, 0xC2] {
-        let of = [50_000, 250_000, usize::MAX].map(|turn| messages_of(first, turn));
-        assert_eq!(of, [1, 3, 20], "{first:#x}");
+    for (first, in_fragments) in [(0xC1, false), (0xC2, false), (0xC1, true), (0xC2, true)] {
+        let of = [50_000, 250_000, usize::MAX].map(|turn| messages_of(first, in_fragments, turn));
+        assert_eq!(of, [1, 3, 20], "{first:#x}, in fragments: {in_fragments}");
     }
+}
+
+/// `Limits::turn`: a message that came uncompressed counts no more where others may be compressed.
+#[test]
+fn a_turn_hands_over_as_much_of_messages_that_came_plain() {
+    let messages_of = |options: Options| {
+        let mut bench = Bench::new(Limits { turn: 5000, ..Limits::default() });
+        let (_, tcp) = bench.open(options);
+        bench.gives(tcp, &binary(1000).repeat(20));
+        bench.turn();
+        bench.events.len()
+    };
+    let counts = [ws(), ws().compression(Compression::default())].map(messages_of);
+    assert_eq!(counts, [4, 4]);
 }
 
 /// FAULTS 56, `Limits::turn`: so do events of a compressed stream.

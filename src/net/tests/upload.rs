@@ -49,6 +49,25 @@ fn a_reader_that_has_nothing_is_asked_again_after_so_long() {
     }
 }
 
+/// A reader that is asked again ends no pause of its connection.
+#[test]
+fn a_pause_holds_while_a_reader_is_asked_again() {
+    let mut bench = Bench::new(Limits { body_retry: 300 * MS, ..Limits::default() });
+    let (options, asked) = late(3);
+    let id = bench.start(options);
+    bench.reactor.pause(id);
+    assert_eq!(bench.turns(), Vec::<String>::new());
+    bench.gives(0, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    bench.reads(0);
+    for times in 2..=3 {
+        assert_eq!(bench.pass(300 * MS), Vec::<String>::new());
+        assert_eq!(asked.load(Ordering::SeqCst), times);
+    }
+    assert_eq!(bench.reads(0), []);
+    bench.reactor.resume(id);
+    assert_eq!(bench.turns(), ["response 200", "chunk 2", "complete"]);
+}
+
 /// While the request waits for the reader and not for the server, none of the server's limits
 /// passes.
 #[test]

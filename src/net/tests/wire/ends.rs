@@ -25,6 +25,18 @@ fn a_time_limit_that_is_put_off_at_the_last_moment_ends_no_pause() {
         wire.reactor.resume(id);
         assert_eq!(wire.turns(), texts_of(b"bc"));
     }
+    // Nor does that of a request which the server answers before it has taken all of it.
+    let mut wire = Wire::new(Limits { stall: 10 * SECOND, ..Limits::default() });
+    let post = StreamOptions::new("POST", HTTP_URL).unwrap().body(vec![7; 1000]).unwrap();
+    let (id, tcp, _) = wire.ask(post);
+    wire.reactor.pause(id);
+    assert_eq!(wire.turns(), NOTHING);
+    assert_eq!(wire.pass(10 * SECOND - NS), NOTHING);
+    wire.gives(tcp, b"HTTP/1.1 200 OK\r\n\r\nhello");
+    wire.room(tcp, 100);
+    assert_eq!(wire.pass(NS), NOTHING);
+    wire.reactor.resume(id);
+    assert_eq!(wire.turns(), ["response 200", "chunk 5"]);
 }
 
 /// Events before a time limit are reported, and count.
@@ -47,6 +59,21 @@ fn the_answer_to_a_close_counts_though_nobody_wants_to_hear_it() {
         let events = wire.ends_after(SECOND);
         assert_eq!(events, [r#"Text("b")"#, r#"Text("c")"#, "closing 1000", "closed: 1000"]);
     }
+}
+
+/// Bytes that were read in time count, though no turn had room for their events.
+#[test]
+fn the_answer_to_a_close_counts_though_other_messages_stand_before_it() {
+    let mut wire = Wire::new(Limits { turn: 1, close: SECOND, ..Limits::default() });
+    let (id, tcp) = wire.open(ws());
+    wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    assert_eq!(wire.turns(), NOTHING);
+    wire.gives(tcp, &[&texts(b"abc")[..], b"\x88\x02\x03\xE8"].concat());
+    wire.ends(tcp, End::Eof);
+    wire.turn_with(&mut |_, _| {});
+    assert_eq!(std::mem::take(&mut wire.events), texts_of(b"a"));
+    let events = wire.pass(SECOND);
+    assert_eq!(events, [r#"Text("b")"#, r#"Text("c")"#, "closing 1000", "closed: 1000"]);
 }
 
 /// A server that has ended its side may still read what the program sends before our close frame.
