@@ -281,7 +281,9 @@ fn send_then_close_loses_nothing() {
         collect(&mut events, |_, event| matches!(event, Event::Opened(_)));
         (0..10).for_each(|_| client.send_binary(id, &piece).unwrap());
         client.close(id, 4003, "").unwrap();
-        assert_eq!(client.close(id, 4003, ""), Err(Misuse::NotOpen));
+        // The server may have answered already.
+        let again = client.close(id, 4003, "").unwrap_err();
+        assert!(matches!(again, Misuse::NotOpen | Misuse::Ended(_)), "{again:?}");
         collect(&mut events, |_, event| matches!(event, Event::Closed(Closed::Clean(_))));
         assert_eq!(server.join(), (3_000_000, 4003), "the client");
 
