@@ -422,4 +422,4 @@ pub(crate) mod server {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::net) mod tests;

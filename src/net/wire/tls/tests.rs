@@ -18,7 +18,7 @@ fn chain(name: &str) -> Vec<CertificateDer<'static>> {
 }
 
 /// A server with a certificate of tests/certs and these protocols.
-fn server(name: &str, protocols: &[&str]) -> Tls {
+pub(in crate::net) fn server(name: &str, protocols: &[&str]) -> Tls {
     let key = PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
