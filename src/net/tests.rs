@@ -929,6 +929,12 @@ fn a_large_message_is_followed_by_a_short_read() {
     let message = [5000, 40_004 - 5000];
     assert_eq!(reads[..6], [message; 3].concat(), "{reads:?}");
     assert_eq!(bench.events.iter().filter(|event| event.contains("binary")).count(), 3);
+    // The first read has filled the shared buffer; those into the messages have not.
+    bench.turns();
+    bench.reads(tcp);
+    bench.gives(tcp, &[0x89, 0]);
+    bench.turn();
+    assert_eq!(bench.reads(tcp), [10_000]);
 }
 
 /// How many bytes of each of these connections were reported and not consumed; a ping shows whether

@@ -85,8 +85,9 @@ impl<S: Sys> Driver<S> {
                 core.lazy = lazy;
             }
         }
-        // A pause holds back neither the end nor the events before it.
-        if self.flow.paused && self.session_is_due(core) {
+        // What has come in time counts first: neither a pause nor a full turn holds back the end and
+        // the events before it.
+        if self.session_is_due(core) {
             self.parse_all(core, sink);
         }
     }
@@ -127,8 +128,7 @@ impl<S: Sys> Driver<S> {
         let outcome = loop {
             // A read may ask for fewer bytes than the buffer has room for.
             let most = self.most(core);
-            let partial = most < buf.len() - end;
-            let outcome = self.read_once(core, sink, buf, &mut end, most);
+            let (outcome, filled) = self.read_once(core, sink, buf, &mut end, most);
             let full = matches!(outcome, Ok(ReadOutcome::Some { more: true }));
             let more = full
                 || matches!(outcome, Ok(ReadOutcome::Some { .. }))
@@ -137,9 +137,7 @@ impl<S: Sys> Driver<S> {
             let behind = self.is_behind();
             let again =
                 more && !behind && !self.flow.paused && self.has_room(core, buf.len() - end);
-            // With TLS, the link makes room for decrypted bytes.
-            let filled = full && (!partial || end == buf.len());
-            if filled && !self.is_secure() {
+            if filled {
                 // Bytes that wait for the program or for another turn leave the buffer before the
                 // next read.
                 grow(buf, if behind { 0 } else { end }, &core.limits);
@@ -275,8 +273,9 @@ impl<S: Sys> Driver<S> {
         }
     }
 
-    /// Makes one system call, for at most `most` bytes, and reports all events that result. Before and after, `buf[..end]` is
-    /// the input that the session has not taken.
+    /// Makes one system call, for at most `most` bytes, and reports all events that result. Before
+    /// and after, `buf[..end]` is the input that the session has not taken. Returns also whether the
+    /// call has filled `buf`, so that a larger one would have got more.
     fn read_once(
         &mut self,
         core: &mut Core<S>,
@@ -284,9 +283,9 @@ impl<S: Sys> Driver<S> {
         buf: &mut Vec<u8>,
         end: &mut usize,
         most: usize,
-    ) -> Result<ReadOutcome, ErrorKind> {
+    ) -> (Result<ReadOutcome, ErrorKind>, bool) {
         let paused = self.flow.paused;
-        let Some(live) = self.live() else { return Ok(ReadOutcome::None) };
+        let Some(live) = self.live() else { return (Ok(ReadOutcome::None), false) };
         // Bytes can be read straight into a message. If they complete it, it is reported there.
         if live.link.tls().is_none()
             && !paused
@@ -294,9 +293,10 @@ impl<S: Sys> Driver<S> {
         {
             let want = space.want;
             let read = core.sys.append(&live.link.socket, space.buf, want);
-            return self.filled(core, sink, want, read);
+            return (self.filled(core, sink, want, read), false);
         }
         live.read_little(false);
+        let partial = most < buf.len() - *end;
         let read = live.link.read(&mut core.sys, &mut core.cipher, buf, end, most);
         let is_open = live.entry.is_none();
         if core.lazy && is_open && matches!(read, Ok(ReadOutcome::Some { .. })) {
@@ -307,11 +307,15 @@ impl<S: Sys> Driver<S> {
             *end -= used;
         }
         let full = matches!(read, Ok(ReadOutcome::Some { more: true }));
-        if full && self.is_secure() && most >= core.cipher.len() {
+        if !self.is_secure() {
+            return (read, full && (!partial || *end == buf.len()));
+        }
+        // With TLS, the link makes room in `buf` for decrypted bytes.
+        if full && most >= core.cipher.len() {
             let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
             core.cipher.resize(len.max(core.cipher.len()), 0);
         }
-        read
+        (read, false)
     }
 
     /// Called after a read into the buffer of a message.
@@ -556,7 +560,7 @@ fn weight<C>(event: &proto::Event<'_, C>) -> usize {
 }
 
 /// How many bytes decoding or inflating gave, which may be many more than were received. With
-/// compression, even a message that was not compressed counts twice.
+/// compression, a message that comes in fragments counts twice even if it was not compressed.
 fn decoded<C>(event: &proto::Event<'_, C>) -> usize {
     match event {
         proto::Event::Text(text) => text.as_bytes().len(),

@@ -239,3 +239,35 @@ fn an_earlier_deadline_does_not_shorten_the_linger() {
     assert_eq!(bench.pass(NS), NOTHING);
     assert!(bench.is_dropped(tcp));
 }
+
+/// What the kernel has in time counts before a limit, although the turn is full of what others have
+/// sent, or the program has not consumed what it holds.
+#[test]
+fn an_answer_in_time_counts_though_it_is_read_in_a_full_turn() {
+    let answer = [&texts(b"ab")[..], b"\x88\x02\x03\xE8"].concat();
+    let end = [r#"Text("a")"#, r#"Text("b")"#, "closing 1000", "closed: 1000"];
+
+    let mut wire = Wire::new(Limits { turn: 1, close: SECOND, ..Limits::default() });
+    let (_, other) = wire.open(ws());
+    let (id, tcp) = wire.open(ws());
+    wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    assert_eq!(wire.turns(), NOTHING);
+    assert_eq!(wire.pass(SECOND - NS), NOTHING);
+    wire.gives(other, &texts(b"x"));
+    wire.gives(tcp, &answer);
+    wire.ends(tcp, End::Eof);
+    assert_eq!(wire.pass(NS), [&[r#"Text("x")"#][..], &end].concat());
+
+    let limits = Limits { high_water: 3000, low_water: 1000, close: SECOND, ..Limits::default() };
+    let mut wire = Wire::new(limits);
+    let (id, tcp) = wire.open(ws());
+    wire.gives(tcp, &binary(3001));
+    wire.turn_with(&mut |conn, _| conn.hold(3001));
+    wire.events.clear();
+    wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    assert_eq!(wire.turns(), NOTHING);
+    assert_eq!(wire.pass(SECOND - NS), NOTHING);
+    wire.gives(tcp, &answer);
+    wire.ends(tcp, End::Eof);
+    assert_eq!(wire.pass(NS), end);
+}
