@@ -307,11 +307,14 @@ impl<S: Sys> Driver<S> {
             *end -= used;
         }
         let full = matches!(read, Ok(ReadOutcome::Some { more: true }));
+        if !full {
+            return (read, false);
+        }
         if !self.is_secure() {
-            return (read, full && (!partial || *end == buf.len()));
+            return (read, !partial || *end == buf.len());
         }
         // With TLS, the link makes room in `buf` for decrypted bytes.
-        if full && most >= core.cipher.len() {
+        if most >= core.cipher.len() {
             let len = (core.cipher.len() * 2).min(core.limits.receive_buffer_max);
             core.cipher.resize(len.max(core.cipher.len()), 0);
         }
