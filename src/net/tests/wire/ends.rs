@@ -258,6 +258,18 @@ fn an_answer_in_time_counts_though_it_is_read_in_a_full_turn() {
     wire.ends(tcp, End::Eof);
     assert_eq!(wire.pass(NS), [&[r#"Text("x")"#][..], &end].concat());
 
+    // Also if the connection still has input for which earlier turns had no room.
+    let mut wire = Wire::new(Limits { turn: 1, close: SECOND, ..Limits::default() });
+    let (id, tcp) = wire.open(ws());
+    wire.reactor.close(id, &CloseFrame::new(1000, "")).unwrap();
+    assert_eq!(wire.turns(), NOTHING);
+    assert_eq!(wire.pass(SECOND - NS), NOTHING);
+    wire.gives(tcp, &texts(b"xyab"));
+    wire.turn_with(&mut |_, _| {});
+    wire.gives(tcp, b"\x88\x02\x03\xE8");
+    wire.ends(tcp, End::Eof);
+    assert_eq!(wire.pass(NS), [&[r#"Text("x")"#, r#"Text("y")"#][..], &end].concat());
+
     let limits = Limits { high_water: 3000, low_water: 1000, close: SECOND, ..Limits::default() };
     let mut wire = Wire::new(limits);
     let (id, tcp) = wire.open(ws());
