@@ -213,4 +213,15 @@ mod tests {
         pace.sent(now + second, 200_000, 200_000, 800_000, STALL);
         assert_eq!(pace.reaches(now + second, STALL), now + 6 * second);
     }
+
+    /// No kernel holds more than 4 MiB for a socket, whatever it took before.
+    #[test]
+    fn what_the_kernel_holds_has_a_bound() {
+        const MIB: usize = 1024 * 1024;
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pace = Pace::default();
+        pace.sent(now, 100 * MIB, 100 * MIB, 2 * MIB, STALL);
+        pace.sent(now + second, MIB, MIB, MIB, STALL);
+        assert_eq!(pace.reaches(now + second, STALL), now + 5 * second);
+    }
 }

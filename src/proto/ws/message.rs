@@ -478,7 +478,7 @@ mod tests {
     fn memory_grows_only_for_what_does_not_fit() {
         let mut message = Assembly::new(Opcode::Binary, false);
         for (now, missing, want) in
-            [(0, 5000, 0), (1000, AHEAD + 10, 1000 + AHEAD), (AHEAD, 10, 1000 + AHEAD)]
+            [(0, 5000, 0), (1000, 262_154, 1000 + 262_144), (262_144, 10, 1000 + 262_144)]
         {
             message.push(&vec![7; now], missing).unwrap();
             assert_eq!(message.data.capacity(), want, "{now} bytes, {missing} to come");

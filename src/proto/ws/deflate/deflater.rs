@@ -229,10 +229,10 @@ mod tests {
     #[test]
     fn only_a_state_that_stays_and_begins_with_a_large_message_takes_more_memory() {
         for (takeover, len, memory) in [
-            (true, LARGE - 1, MEMORY),
-            (true, LARGE, MEMORY_LARGE),
-            (false, LARGE - 1, MEMORY),
-            (false, LARGE, MEMORY),
+            (true, 16_383, MEMORY),
+            (true, 16_384, MEMORY_LARGE),
+            (false, 16_383, MEMORY),
+            (false, 16_384, MEMORY),
         ] {
             let payload = digits(len);
             let [small, large] = [MEMORY, MEMORY_LARGE].map(|m| written(state(FORM, m), &payload));

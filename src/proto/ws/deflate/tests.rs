@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::room::Room;
 use super::*;
 use crate::limits::Limits;
 use crate::proto::ws::frame;
@@ -361,4 +362,18 @@ fn many_final_blocks_share_their_room() {
     codec.inflate(&block, &mut data, MIB).unwrap();
     assert_eq!(data.len(), MIB);
     assert!(CLEARED.get() <= 64 * KIB, "{} zeros", CLEARED.get());
+}
+
+/// A thread keeps a buffer of 64 KiB for the next connection, and no larger one.
+#[test]
+fn a_thread_keeps_room_of_so_many_bytes() {
+    for (len, kept) in [(64 * KIB, true), (64 * KIB + 1, false)] {
+        let mut room = Room::take();
+        room.first(len);
+        room.keep();
+        CLEARED.set(0);
+        let mut room = Room::take();
+        room.first(len);
+        assert_eq!(CLEARED.get() == 0, kept, "{len}");
+    }
 }
