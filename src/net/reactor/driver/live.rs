@@ -305,3 +305,20 @@ impl<S: Sys> Live<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is forgotten of the interest is registered again at every turn.
+    #[test]
+    fn a_token_has_the_number_and_the_interest() {
+        let number = Token::of(ConnId::from_bits((1 << 53) - 1), 255);
+        for (read, write) in [(false, false), (false, true), (true, false), (true, true)] {
+            let interest = Interest { read, write };
+            let token = Token::new(number, interest);
+            assert_eq!((token.number(), token.interest()), (number, interest));
+            assert_eq!(token.without_write().interest(), Interest { read, write: false });
+        }
+    }
+}
