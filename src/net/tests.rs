@@ -830,7 +830,7 @@ fn the_receive_buffer_does_not_stay_with_a_connection_that_is_paused() {
 
 /// `Reactor::release`: its events are no longer reported, although messages still come.
 #[test]
-fn a_connection_that_was_released_tells_nothing() {
+fn a_connection_that_was_released_reports_nothing() {
     let mut bench = Bench::new(Limits::default());
     let (id, tcp) = bench.open(ws());
     bench.reactor.release(id, &CloseFrame::new(1001, ""));
@@ -841,7 +841,7 @@ fn a_connection_that_was_released_tells_nothing() {
 
 /// Without TLS, a trace says that a WebSocket is open; a response is shown by itself.
 #[test]
-fn an_observer_is_told_what_is_open() {
+fn an_observer_sees_what_is_open() {
     for (stream, says) in [(false, true), (true, false)] {
         let states = States::default();
         let observer: Option<Box<dyn Observer>> = Some(Box::new(states.clone()));

@@ -39,8 +39,6 @@ struct EndingPoller {
     ends: Mutex<BTreeMap<usize, End>>,
     /// Whether a socket has no room when it is connected.
     full: AtomicBool,
-    /// Whether a signal interrupts the next read.
-    interrupted: AtomicBool,
 }
 
 impl EndingPoller {
@@ -78,9 +76,6 @@ impl Sys for EndingSys {
     }
 
     fn read(&mut self, socket: &Fd, buf: &mut [u8]) -> io::Result<usize> {
-        if self.1.interrupted.swap(false, Ordering::Relaxed) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
         let read = self.0.read(socket, buf);
         match self.1.end(socket.1) {
             Some(End::Eof | End::BothWays) if read.is_err() => Ok(0),
@@ -179,7 +174,6 @@ impl Wire {
             world: world.clone(),
             ends: Mutex::default(),
             full: false.into(),
-            interrupted: false.into(),
         });
         let sys = EndingSys(Toy(world.clone(), Arc::new(world)), Arc::clone(&poller));
         let reactor = Reactor::with_sys(sys, Config { limits, ..Config::default() }).unwrap();
@@ -242,13 +236,7 @@ impl Wire {
         let id = self.reactor.open(options).unwrap();
         assert_eq!(self.turns(), NOTHING);
         let head = String::from_utf8(self.wrote(tcp)).unwrap();
-        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let answer = format!(
-            "HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
-            handshake::accept(key)
-        );
-        self.gives(tcp, answer.as_bytes());
+        self.gives(tcp, answer_to(&head).as_bytes());
         assert_eq!(self.turns(), ["opened"]);
         (id, tcp)
     }

@@ -174,7 +174,7 @@ fn the_tcp_connection_stays_until_the_server_ends_it() {
 fn a_read_that_a_signal_interrupts_is_repeated() {
     let mut wire = Wire::new(Limits::default());
     let (_, tcp) = wire.open(ws());
-    let interrupts = |wire: &Wire| wire.poller.interrupted.store(true, Ordering::Relaxed);
+    let interrupts = |wire: &Wire| wire.tcp(tcp, |tcp| tcp.interrupts = 1);
     interrupts(&wire);
     wire.gives(tcp, &texts(b"a"));
     assert_eq!(wire.turns(), texts_of(b"a"));
