@@ -204,12 +204,12 @@ class Trials:
                 pieces = [whole] if rng.randrange(2) else cut(rng, whole)
                 under_way.append([line, pieces, [], data])
             while any(pieces for _, pieces, _, _ in under_way):
-                line, pieces, told, _ = rng.choice([u for u in under_way if u[1]])
+                line, pieces, reported, _ = rng.choice([u for u in under_way if u[1]])
                 n = rng.randrange(1, len(pieces) + 1)
-                told += self.driver.ask("feed", line, *pieces[:n])[1:]
+                reported += self.driver.ask("feed", line, *pieces[:n])[1:]
                 del pieces[:n]
-            for line, _, told, data in under_way:
-                check(told == ["b:" + (data.hex() or "-")], "came in as", told, "not", data.hex())
+            for line, _, reported, data in under_way:
+                check(reported == ["b:" + (data.hex() or "-")], "came in as", reported, "not", data.hex())
                 self.counts["came"] += 1
 
     def go(self, rng):
@@ -252,13 +252,13 @@ class Trials:
         payload = frame(rng, Writer(rng, takeover).payload(data))
         for most in [len(data), len(data) - 1]:
             line = self.new(takeover, 15, 3, most)
-            told = self.driver.ask("feed", line, *cut(rng, payload))[1:]
+            reported = self.driver.ask("feed", line, *cut(rng, payload))[1:]
             if most == len(data):
                 # Incompressible data may become too long on the wire.
                 is_long = len(payload) > most + most // 8 + 1024
-                check(told == ["b:" + data.hex()] or is_long, "at the limit:", told)
+                check(reported == ["b:" + data.hex()] or is_long, "at the limit:", reported)
             else:
-                check(told == ["end:MessageTooBig"], "beyond the limit:", told)
+                check(reported == ["end:MessageTooBig"], "beyond the limit:", reported)
         self.counts["limits"] += 1
 
     def broken(self, rng):
@@ -272,15 +272,15 @@ class Trials:
                 payload = changed(rng, payload)
             want, is_whole, is_fine = reader.message(payload)
             whole = frame(rng, payload)
-            told = [self.driver.ask("feed", lines[0], whole)[1:]]
-            told.append(self.driver.ask("feed", lines[1], *cut(rng, whole))[1:])
-            check(told[0] == told[1], "cut otherwise:", told, payload.hex())
-            if told[0] == ["b:" + (want.hex() or "-")] and (is_whole or is_fine):
+            reported = [self.driver.ask("feed", lines[0], whole)[1:]]
+            reported.append(self.driver.ask("feed", lines[1], *cut(rng, whole))[1:])
+            check(reported[0] == reported[1], "cut otherwise:", reported, payload.hex())
+            if reported[0] == ["b:" + (want.hex() or "-")] and (is_whole or is_fine):
                 self.counts["changed, whole" if is_whole else "changed, cut in a head"] += 1
                 if is_whole:
                     continue
                 return
-            check(told[0] == ["end:Deflate"] and not is_whole, told[0], is_whole, payload.hex(), want.hex())
+            check(reported[0] == ["end:Deflate"] and not is_whole, reported[0], is_whole, payload.hex(), want.hex())
             self.counts["changed, refused"] += 1
             return
 

@@ -158,6 +158,8 @@ pub mod peer;
 #[cfg(feature = "net")]
 mod policy;
 pub mod proto;
+#[cfg(all(feature = "deflate", any(test, fuzzing, feature = "cli")))]
+mod puff;
 #[cfg(feature = "tape")]
 pub mod tape;
 pub mod trace;

@@ -289,8 +289,8 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
                         let n = want.min(most).min(text.len() - at);
                         sim.fill(&text[at..at + n]);
                         (at, reads) = (at + n, reads + 1);
-                        let told = !sim.events.is_empty();
-                        assert!(!told || at == text.len(), "{name}: told at {at}");
+                        let reported = !sim.events.is_empty();
+                        assert!(!reported || at == text.len(), "{name}: reported at {at}");
                         if pause > 0 && reads % pause == 0 {
                             sim.drained();
                             let broken = std::str::from_utf8(&text[..at]);
@@ -648,9 +648,9 @@ fn random_garbage_gives_the_same_end_however_it_is_cut() {
         let mut sim = same(a, b, seed, &bytes);
         if sim.closed {
             ends.insert(sim.events.back().unwrap().0.clone());
-            let (told, out) = (sim.events.len(), sim.session.outgoing().len());
+            let (reported, out) = (sim.events.len(), sim.session.outgoing().len());
             sim.poke();
-            assert_eq!((sim.events.len(), sim.session.outgoing().len()), (told, out));
+            assert_eq!((sim.events.len(), sim.session.outgoing().len()), (reported, out));
         }
     }
     assert!(ends.len() > 20, "{ends:?}");

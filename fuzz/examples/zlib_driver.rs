@@ -73,16 +73,16 @@ impl Driver {
 
     fn feed(&mut self, id: &str, pieces: &[&str]) -> String {
         let (session, left) = self.sessions.get_mut(id).expect("a connection");
-        let mut told = vec!["ok".to_owned()];
+        let mut reported = vec!["ok".to_owned()];
         receive(session, self.now, left, pieces, |event| match event {
-            Event::Text(text) => told.push(format!("t:{}", hex(text.as_bytes()))),
-            Event::Binary(data) => told.push(format!("b:{}", hex(&data))),
+            Event::Text(text) => reported.push(format!("t:{}", hex(text.as_bytes()))),
+            Event::Binary(data) => reported.push(format!("b:{}", hex(&data))),
             Event::Closed(Closed::Failed(Failure::Violation(why))) => {
-                told.push(format!("end:{why:?}"));
+                reported.push(format!("end:{why:?}"));
             }
             other => panic!("{other:?}"),
         });
-        told.join(" ")
+        reported.join(" ")
     }
 
     fn send(&mut self, id: &str, data: &[u8]) -> String {
@@ -159,7 +159,7 @@ fn receive(
     now: Instant,
     input: &mut Vec<u8>,
     pieces: &[&str],
-    mut told: impl FnMut(Event<'_>),
+    mut report: impl FnMut(Event<'_>),
 ) {
     for piece in pieces {
         input.extend_from_slice(&bytes(piece));
@@ -167,7 +167,7 @@ fn receive(
             let mut cx = Context { now, random: &mut Key };
             let (used, event) = session.receive(&mut cx, input);
             let is_over = event.is_none();
-            event.into_iter().for_each(&mut told);
+            event.into_iter().for_each(&mut report);
             input.drain(..used);
             if is_over {
                 break;

@@ -1,7 +1,7 @@
 //! Inflates a server's messages, and shows how far back they refer (RFC 7692).
 
 use crate::proto::Agreed;
-use crate::proto::ws::puff::{Puff, Wrong};
+use crate::puff::{Puff, Wrong};
 
 /// Reads the messages of one connection.
 pub(super) struct Inflate {

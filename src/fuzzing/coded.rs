@@ -8,8 +8,8 @@ use super::input::{Cut, Input};
 use crate::limits::Limits;
 use crate::proto::http::coding::gzip;
 use crate::proto::http::{CodingError, Delivery, HttpError, Request, Timing};
-use crate::proto::ws::puff::Puff;
 use crate::proto::{Closed, Failure, Session, Settings, Url};
+use crate::puff::Puff;
 
 /// Two bytes of choices, then a coded body, or one that is coded here: for any cut the result is
 /// the same, within the limits, and equal to the original. Complete raw deflate is decoded as by a

@@ -7,8 +7,8 @@ use crate::limits::Limits;
 use crate::proto::ws::deflate::Codec;
 use crate::proto::ws::deflate::negotiate::{self, Refused};
 use crate::proto::ws::message::{Assembly, Message};
-use crate::proto::ws::puff::{Puff, Wrong};
 use crate::proto::{Agreed, Compression, Opcode, Violation, escape, is_token};
+use crate::puff::{Puff, Wrong};
 
 /// A byte of choices, then a server's `Sec-WebSocket-Extensions`: the result is what a second
 /// parser finds, and within the offer.

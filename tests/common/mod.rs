@@ -352,36 +352,36 @@ pub fn run<S: Sys>(
     reactor: &mut Reactor<S>,
     mut each: impl FnMut(&mut Conn<'_>, &Event<'_>),
 ) -> Vec<OwnedEvent> {
-    let (until, mut told) = (soon(), Vec::new());
+    let (until, mut reported) = (soon(), Vec::new());
     while !reactor.is_empty() {
-        assert!(Instant::now() < until, "hangs after {told:?}");
+        assert!(Instant::now() < until, "hangs after {reported:?}");
         let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| {
             each(conn, &event);
-            told.push(keep(event));
+            reported.push(keep(event));
         };
         reactor.turn(Some(until), &mut sink).unwrap();
     }
-    check_law(&told);
-    told
+    check_law(&reported);
+    reported
 }
 
-fn check_law(told: &[OwnedEvent]) {
-    let ends = told.iter().filter(|t| matches!(t, OwnedEvent::Closed(_))).count();
-    assert_eq!(ends, 1, "{told:?}");
-    assert!(matches!(told.last(), Some(OwnedEvent::Closed(_))), "{told:?}");
+fn check_law(reported: &[OwnedEvent]) {
+    let ends = reported.iter().filter(|t| matches!(t, OwnedEvent::Closed(_))).count();
+    assert_eq!(ends, 1, "{reported:?}");
+    assert!(matches!(reported.last(), Some(OwnedEvent::Closed(_))), "{reported:?}");
     let late = |t: &OwnedEvent| matches!(t, OwnedEvent::Opened | OwnedEvent::Response(_));
-    assert!(!told.iter().skip(1).any(late), "{told:?}");
-    if let Some(closing) = told.iter().position(|t| matches!(t, OwnedEvent::Closing(_))) {
-        assert_eq!(closing, told.len() - 2, "{told:?}");
+    assert!(!reported.iter().skip(1).any(late), "{reported:?}");
+    if let Some(closing) = reported.iter().position(|t| matches!(t, OwnedEvent::Closing(_))) {
+        assert_eq!(closing, reported.len() - 2, "{reported:?}");
     }
 }
 
 /// The error that a connection ended with, and whether it had been open.
-pub fn failure(told: &[OwnedEvent]) -> (&Error, bool) {
-    let opened = matches!(told.first(), Some(OwnedEvent::Opened | OwnedEvent::Response(_)));
-    match told.last() {
+pub fn failure(reported: &[OwnedEvent]) -> (&Error, bool) {
+    let opened = matches!(reported.first(), Some(OwnedEvent::Opened | OwnedEvent::Response(_)));
+    match reported.last() {
         Some(OwnedEvent::Closed(Closed::Failed(e) | Closed::Lost(e))) => (e, opened),
-        _ => panic!("no error: {told:?}"),
+        _ => panic!("no error: {reported:?}"),
     }
 }
 

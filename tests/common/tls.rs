@@ -293,9 +293,9 @@ impl Face {
     pub fn tried(self, url: &str, config: Config) -> Tried {
         let lines = Shared::default();
         let observer = Some(Box::new(trace::Lines::new(lines.clone())) as Box<_>);
-        let told = events(self.ask(url), Config { observer, ..config });
+        let reported = events(self.ask(url), Config { observer, ..config });
         let trace = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        Tried { told, trace }
+        Tried { reported, trace }
     }
 
     /// Opens `wss://host:port/` or `https://host:port/`, which is at `to`.
@@ -316,14 +316,14 @@ impl Face {
 /// What became of a connection.
 #[derive(Debug)]
 pub struct Tried {
-    pub told: Vec<OwnedEvent>,
+    pub reported: Vec<OwnedEvent>,
     pub trace: String,
 }
 
 impl Tried {
     /// The error that it ended with.
     pub fn error(&self) -> Option<&Error> {
-        match self.told.last() {
+        match self.reported.last() {
             Some(OwnedEvent::Closed(Closed::Failed(e) | Closed::Lost(e))) => Some(e),
             _ => None,
         }
@@ -337,9 +337,9 @@ impl Tried {
     /// The same of one that was never open, which is checked.
     pub fn refused(&self) -> String {
         assert!(
-            matches!(self.told[..], [OwnedEvent::Closed(Closed::Failed(_))]),
+            matches!(self.reported[..], [OwnedEvent::Closed(Closed::Failed(_))]),
             "{:?}",
-            self.told
+            self.reported
         );
         self.reason().unwrap()
     }

@@ -90,6 +90,19 @@ fn what_the_page_for_auditors_counts_is_so() {
     assert!(files.len() > 80, "{}", files.len());
 }
 
+/// What a WebSocket without compression goes through stays short enough to be read in half a day.
+#[test]
+fn the_core_of_a_websocket_has_fewer_than_5500_lines() {
+    let core = |folder: &str| {
+        let files = sources(folder).into_iter().filter(|file| !is_test(file));
+        files.filter(|file| !file[folder.len() + 1..].contains('/')).collect::<Vec<_>>()
+    };
+    let files = [core("src/proto"), core("src/proto/ws")].concat();
+    assert!(files.len() > 20, "{files:?}");
+    let n: usize = files.iter().map(|file| lines(file)).sum();
+    assert!(n < 5_500, "{n} lines, with comments, in {files:?}");
+}
+
 /// Lines about folders that the package may not have.
 #[test]
 fn what_the_page_for_auditors_says_of_fuzzing_and_models_is_so() {

@@ -40,7 +40,7 @@ struct Running<'a> {
     server: JoinHandle<Seen>,
     url: String,
     id: Option<ConnId>,
-    told: Vec<String>,
+    reported: Vec<String>,
     body: Vec<u8>,
     opened: bool,
     /// How often it ended, and the text of the error.
@@ -103,8 +103,8 @@ fn start(case: &Case) -> Running<'_> {
         };
         play(&theirs, &listener, &wrap, LONG)
     });
-    let (id, told, body, opened, ends, error) = Default::default();
-    Running { case, server, url, id, told, body, opened, ends, error }
+    let (id, reported, body, opened, ends, error) = Default::default();
+    Running { case, server, url, id, reported, body, opened, ends, error }
 }
 
 /// The options of the client.
@@ -170,7 +170,7 @@ impl Running<'_> {
             return;
         }
         self.flush_body();
-        let told = match event {
+        let reported = match event {
             Event::Opened(opened) => {
                 self.opened = true;
                 if let Some(code) = self.case.setting("close") {
@@ -203,14 +203,14 @@ impl Running<'_> {
             }
             Event::Chunk(_) => unreachable!(),
         };
-        self.told.push(told);
+        self.reported.push(reported);
     }
 
     fn end(&mut self, closed: Closed) -> String {
         match closed {
             Closed::Clean(frame) => {
                 // The close frame was reported with the same text.
-                let closing = self.told.pop();
+                let closing = self.reported.pop();
                 assert_eq!(closing, Some(format!("closing {}", close(&frame))), "{}", self.case.id);
                 format!("clean {}", close(&frame))
             }
@@ -235,15 +235,15 @@ impl Running<'_> {
         if !body.is_empty() {
             let open = self.case.want.iter().any(|w| w == "body …");
             let text = if open { "…".to_owned() } else { shown(&body) };
-            self.told.push(format!("body {text}"));
+            self.reported.push(format!("body {text}"));
         }
     }
 
     /// The result of a case, as text.
     fn verdict(self) -> Result<(), String> {
-        let Running { case, url, told, error, ends, .. } = self;
+        let Running { case, url, reported, error, ends, .. } = self;
         let seen = self.server.join().map_err(|_| format!("{}: the server", case.id))?;
-        let told = collapse(told).join("; ");
+        let reported = collapse(reported).join("; ");
         let (want, mut wire) = (case.want.join("; "), seen.wire());
         if case.wire.as_deref().is_some_and(|w| w.starts_with("pongs")) {
             let close = wire.rsplit(", ").next().unwrap_or_default();
@@ -265,7 +265,7 @@ impl Running<'_> {
                 wrong.push(what);
             }
         };
-        check(told == want, format!("told {told}, not {want}"));
+        check(reported == want, format!("reported {reported}, not {want}"));
         check(ends == 1, format!("{ends} ends"));
         if let Some(want) = &case.wire {
             check(wire == *want, format!("the server saw {wire}, not {want}"));

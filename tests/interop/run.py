@@ -123,9 +123,9 @@ class Interop:
         got = agreement(answer[1], offer)
         if got != cell.want:
             raise Failed(f"agreed on {got!r} ({answer[1]}), not on {cell.want!r}")
-        told = re.search(r"^agreed: (.*)$", out, re.M)
-        if told and told[1] != got:
-            raise Failed(f"WebSocket::compression says {told[1]!r}, the answer {got!r}: {answer[1]}")
+        reported = re.search(r"^agreed: (.*)$", out, re.M)
+        if reported and reported[1] != got:
+            raise Failed(f"WebSocket::compression says {reported[1]!r}, the answer {got!r}: {answer[1]}")
         return f"{got}; {self._used(cell, offer, got, MESSAGE.findall(trace))}"
 
     def _used(self, cell: Cell, offer: cells.Offer, got: str, seen: list) -> str:

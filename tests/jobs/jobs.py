@@ -18,8 +18,8 @@ def lines(*words: str) -> bytes:
 def kinds(*want: str):
     """JSON objects of these kinds, one on each line."""
     def check(out: bytes) -> bool:
-        told = [json.loads(line) for line in out.decode().splitlines()]
-        return [event["kind"] for event in told] == list(want)
+        reported = [json.loads(line) for line in out.decode().splitlines()]
+        return [event["kind"] for event in reported] == list(want)
     return check
 
 
@@ -54,21 +54,21 @@ JOBS = [
         "",
         r"printf 'a\nb\nc\n' | {websocat} {url}/echo", servers=ALL),
     Job("a header", lines("blue"),
-        "{moonwire} connect -H 'X-Job: blue' -x ? --wait 1 {url}/told/x-job",
-        "{wscat} -c {url}/told/x-job -H 'X-Job: blue' -x ? -w 1",
-        "echo ? | {websocat} -1 -H='X-Job: blue' {url}/told/x-job", servers=BOTH),
+        "{moonwire} connect -H 'X-Job: blue' -x ? --wait 1 {url}/header/x-job",
+        "{wscat} -c {url}/header/x-job -H 'X-Job: blue' -x ? -w 1",
+        "echo ? | {websocat} -1 -H='X-Job: blue' {url}/header/x-job", servers=BOTH),
     Job("a subprotocol", lines("chat.v2"),
         "{moonwire} connect -s chat.v2 -x ? --wait 1 {url}/protocol",
         "{wscat} -c {url}/protocol -s chat.v2 -x ? -w 1",
         "echo ? | {websocat} -1 --protocol chat.v2 {url}/protocol", servers=BOTH),
     Job("Basic authorization", lines("Basic bW9vbjp3aXJl"),
-        "{moonwire} connect --auth moon:wire -x ? --wait 1 {url}/told/authorization",
-        "{wscat} -c {url}/told/authorization --auth moon:wire -x ? -w 1",
-        "echo ? | {websocat} -1 --basic-auth moon:wire {url}/told/authorization", servers=BOTH),
+        "{moonwire} connect --auth moon:wire -x ? --wait 1 {url}/header/authorization",
+        "{wscat} -c {url}/header/authorization --auth moon:wire -x ? -w 1",
+        "echo ? | {websocat} -1 --basic-auth moon:wire {url}/header/authorization", servers=BOTH),
     Job("an Origin", lines("https://a.example"),
-        "{moonwire} connect -o https://a.example -x ? --wait 1 {url}/told/origin",
-        "{wscat} -c {url}/told/origin -o https://a.example -x ? -w 1",
-        "echo ? | {websocat} -1 --origin https://a.example {url}/told/origin", servers=BOTH),
+        "{moonwire} connect -o https://a.example -x ? --wait 1 {url}/header/origin",
+        "{wscat} -c {url}/header/origin -o https://a.example -x ? -w 1",
+        "echo ? | {websocat} -1 --origin https://a.example {url}/header/origin", servers=BOTH),
     Job("a binary message, given in hex", lines("00ff0a"),
         "{moonwire} connect --hex -x 00ff0a --wait 1 {url}/echo",
         "",
@@ -145,7 +145,7 @@ SHOWN = {
     "http_proxy": "proxy:3128", "socks": "proxy:1080", "unique": "x",
 }
 # Arguments that only the servers of the test need.
-PATHS = ("/echo", "/told/x-job", "/protocol", "/told/authorization", "/told/origin", "/picture", "/pinged",
+PATHS = ("/echo", "/header/x-job", "/protocol", "/header/authorization", "/header/origin", "/picture", "/pinged",
          "/flaky/x", "/extensions", "/ticks", "/hello", "/events", "/ask", "; cat picture")
 # The standard input, for a tool that ends with it.
 NOTES = "`wscat -x` needs a standard input that stays open."

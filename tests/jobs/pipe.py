@@ -68,7 +68,7 @@ def peak(pid: int) -> int:
 
 
 def feed(process: subprocess.Popen, data: bytes, times: int, sent: list[int]) -> None:
-    """Writes until it is told off; `sent` has how much the pipe took."""
+    """Writes until it is stopped; `sent` has how much the pipe took."""
     view = memoryview(data)
     try:
         for _ in range(times):

@@ -22,7 +22,7 @@ const paths = {
   // Each message as it came.
   echo: (ws) => ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary })),
   // A field of the request, for each message.
-  told: (ws, request, name) => ws.on('message', () => ws.send(request.headers[name] ?? 'nothing')),
+  header: (ws, request, name) => ws.on('message', () => ws.send(request.headers[name] ?? 'nothing')),
   protocol: (ws) => ws.on('message', () => ws.send(ws.protocol || 'none')),
   extensions: (ws) => ws.on('message', () => ws.send(ws.extensions.split(';')[0] || 'none')),
   picture: (ws) => ws.send(picture),

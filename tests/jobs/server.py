@@ -14,7 +14,7 @@ import websockets.asyncio.server as server
 async def talk(ws) -> None:
     _, path, *name = ws.request.path.split("/")
     async for message in ws:
-        if path == "told":
+        if path == "header":
             message = ws.request.headers.get(name[0], "nothing")
         elif path == "protocol":
             message = ws.subprotocol or "none"

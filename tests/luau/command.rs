@@ -376,7 +376,7 @@ fn time_limits() {
     assert_eq!(server.end(), ["close 1001"]);
     printed(&Script::new("soon", "print(1)").run(&["--timeout", "60"], &[]), &["1"]);
 
-    let server = serve(|listener| Peer::asked(listener).told());
+    let server = serve(|listener| Peer::asked(listener).received());
     let connects = Script::new("connects", "print(websocket.connect(...))");
     let ended = connects.run(&["--connect-timeout", "0.2"], &[&server.url()]);
     let reason = "handshake: not open within the time limit of 200ms";
@@ -490,7 +490,7 @@ fn the_second_signal_ends_it_at_once() {
     let soon = (0..5).any(|i| {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            (peer.told(), peer.told())
+            (peer.received(), peer.received())
         });
         let text = "ws = WebSocket.connect(...) print('open') ws.OnMessage:Wait()";
         let script = Script::new(&format!("second{i}"), text);
@@ -667,9 +667,9 @@ fn the_server_is_answered_while_the_script_computes() {
     for options in [&[][..], &["--poll-thread"][..]] {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            assert_eq!(peer.told(), "computing");
+            assert_eq!(peer.received(), "computing");
             peer.send(&raw::frame(0x89, b"still there?"));
-            let pong = peer.told();
+            let pong = peer.received();
             peer.send(&[text("x"), close(1000, "")].concat());
             pong
         });

@@ -31,19 +31,19 @@ fn piped(options: &[&str], url: &str, input: &[u8]) -> Ended {
 
 /// Answers pings until a close frame has come, and returns all other frames.
 fn answering(mut peer: Peer) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while let Some(frame_of) = peer.next() {
         match frame_of.opcode {
             9 => peer.send(&frame(0x8A, &frame_of.payload)),
             8 => {
-                told.push(frame_of.shown());
+                reported.push(frame_of.shown());
                 let _ = peer.stream.write_all(&frame(0x88, &frame_of.payload));
                 break;
             }
-            _ => told.push(frame_of.shown()),
+            _ => reported.push(frame_of.shown()),
         }
     }
-    told
+    reported
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn everything_is_sent_before_it_closes() {
     // The server read nothing: the time for its answers starts when it has received everything.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "a");
-        assert_eq!(peer.told(), "ping moonwire: end of input");
+        assert_eq!(peer.received(), "a");
+        assert_eq!(peer.received(), "ping moonwire: end of input");
         peer.send(&[text("late"), frame(0x8A, b"moonwire: end of input")].concat());
         peer.rest()
     });
@@ -169,7 +169,7 @@ fn it_ends_when_enough_has_come() {
     // Three messages, however long they take, and whatever else is there.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "go");
+        assert_eq!(peer.received(), "go");
         peer.send(&[text("1"), text("2"), frame(0x82, b"3")].concat());
         answering(peer)
     });
@@ -185,7 +185,7 @@ fn it_ends_when_enough_has_come() {
     // A time, even if messages arrive.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "ping moonwire: end of input");
+        assert_eq!(peer.received(), "ping moonwire: end of input");
         peer.send(&frame(0x8A, b"moonwire: end of input"));
         let mut its = peer.stream.try_clone().unwrap();
         let writer = std::thread::spawn(move || {
@@ -193,10 +193,10 @@ fn it_ends_when_enough_has_come() {
                 std::thread::sleep(LONG / 1000);
             }
         });
-        let told = peer.rest();
+        let reported = peer.rest();
         peer.stream.shutdown(std::net::Shutdown::Both).unwrap();
         writer.join().unwrap();
-        told
+        reported
     });
     let ended = run(&["--wait", "0.3s"], &server.url());
     assert_eq!((ended.status, &*ended.out[0]), (Some(0), "more"));
@@ -215,19 +215,19 @@ fn events_are_lines_of_json() {
     });
     let ended = held(&["--json", "-s", "a", "-s", "b"], &server.url()).end();
     assert_eq!((ended.status, &*ended.err), (Some(1), ""));
-    let told: Vec<serde_json::Value> =
+    let reported: Vec<serde_json::Value> =
         ended.out.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let kinds: Vec<_> = told.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = reported.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["open", "text", "binary", "close"]);
-    assert!(told.iter().all(|event| event["time"].as_f64().unwrap() > 1e9));
-    assert_eq!(told[0]["protocol"], "a");
-    assert_eq!(told[1]["data"], "é\n\"\u{1b}\u{2028}");
-    assert_eq!((&told[1]["size"], &told[2]["size"]), (&8.into(), &2.into()));
-    assert_eq!(told[2]["data"], "AP8=");
-    assert_eq!((&told[3]["code"], &told[3]["reason"]), (&4001.into(), &"w\\".into()));
+    assert!(reported.iter().all(|event| event["time"].as_f64().unwrap() > 1e9));
+    assert_eq!(reported[0]["protocol"], "a");
+    assert_eq!(reported[1]["data"], "é\n\"\u{1b}\u{2028}");
+    assert_eq!((&reported[1]["size"], &reported[2]["size"]), (&8.into(), &2.into()));
+    assert_eq!(reported[2]["data"], "AP8=");
+    assert_eq!((&reported[3]["code"], &reported[3]["reason"]), (&4001.into(), &"w\\".into()));
     let ended = run(&["--json"], &refused());
-    let told: serde_json::Value = serde_json::from_str(&ended.out[0]).unwrap();
-    assert_eq!((ended.status, &told["kind"]), (Some(3), &"error".into()));
+    let reported: serde_json::Value = serde_json::from_str(&ended.out[0]).unwrap();
+    assert_eq!((ended.status, &reported["kind"]), (Some(3), &"error".into()));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn it_connects_again() {
     // Messages that were sent are not sent again; later ones are sent.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "first");
+        assert_eq!(peer.received(), "first");
         drop(peer);
         let mut peer = Peer::open(listener);
         peer.send(&text("again"));
@@ -253,11 +253,11 @@ fn it_connects_again() {
     // The ping for the end of the input goes to the next connection.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "x");
-        assert_eq!(peer.told(), "ping moonwire: end of input");
+        assert_eq!(peer.received(), "x");
+        assert_eq!(peer.received(), "ping moonwire: end of input");
         drop(peer);
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "ping moonwire: end of input");
+        assert_eq!(peer.received(), "ping moonwire: end of input");
         peer.send(&frame(0x8A, b"moonwire: end of input"));
         peer.rest()
     });

@@ -115,12 +115,12 @@ fn events_are_fields_or_json() {
 fn events_are_lines_of_json() {
     let server = answers(EVENTS);
     let ended = run(&["--events", "--json"], &url(&server));
-    let told: Vec<serde_json::Value> =
+    let reported: Vec<serde_json::Value> =
         ended.out.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((ended.status, told.len()), (Some(0), 3));
-    assert_eq!((&told[0]["data"], &told[0]["event"]), (&"a\nb".into(), &"message".into()));
-    assert_eq!((&told[1]["data"], &told[1]["event"]), (&"é\"".into(), &"x".into()));
-    assert_eq!((&told[1]["id"], &told[2]["id"]), (&"7".into(), &"".into()));
+    assert_eq!((ended.status, reported.len()), (Some(0), 3));
+    assert_eq!((&reported[0]["data"], &reported[0]["event"]), (&"a\nb".into(), &"message".into()));
+    assert_eq!((&reported[1]["data"], &reported[1]["event"]), (&"é\"".into(), &"x".into()));
+    assert_eq!((&reported[1]["id"], &reported[2]["id"]), (&"7".into(), &"".into()));
 }
 
 #[test]

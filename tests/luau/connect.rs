@@ -95,7 +95,7 @@ both! {
         // accepted.
         let server = serve(|listener| {
             let mut first = Peer::asked(listener);
-            assert_eq!(first.told(), "EOF");
+            assert_eq!(first.received(), "EOF");
         });
         let text = r#"local url = ...
             local ok, problem = pcall(WebSocket.connect, url, { Timeout = 0.3 })
@@ -124,7 +124,7 @@ both! {
 
     // A hanging connection does not delay others, though it holds the gate of its own server.
     fn a_connection_that_hangs_holds_up_nobody_else(mode) {
-        let hangs = serve(|listener| Peer::asked(listener).told());
+        let hangs = serve(|listener| Peer::asked(listener).received());
         let server = echo();
         let text = r#"local hangs, url = ...
             local thread = task.spawn(function()
@@ -148,9 +148,9 @@ both! {
             let server = serve(move |listener| {
                 let mut peer = Peer::asked(listener);
                 its.0.set();
-                let told = peer.told();
+                let reported = peer.received();
                 its.1.set();
-                told
+                reported
             });
             let text = format!(r#"local url = ...
                 local function start()
@@ -183,7 +183,7 @@ both! {
         let server = serve(move |listener| {
             let mut first = Peer::asked(listener);
             its.set();
-            assert_eq!(first.told(), "EOF");
+            assert_eq!(first.received(), "EOF");
             Peer::open(listener).rest()
         });
         let text = r#"local url = ...
@@ -266,7 +266,7 @@ both! {
                 client.Opened:Wait()
                 client:Close()
             end
-            -- It is tried: what is no WebSocket URL would be told otherwise.
+            -- It is tried: what is no WebSocket URL would be reported otherwise.
             for _, scheme in { "wss", "WSS", "wSs", "WS" } do
                 local url = string.gsub(select(2, ...), "^ws", scheme)
                 local ws, problem = websocket.connect(url)

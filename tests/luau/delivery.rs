@@ -132,16 +132,18 @@ impl Gate {
     /// Waits for one more than there were, if there is a listener. It only affects which messages
     /// share a turn, so the wait is short.
     fn wait(&self, acks: usize) {
-        let told = self.counts.lock().unwrap();
+        let reported = self.counts.lock().unwrap();
         let short = Duration::from_millis(5);
-        let waits = |told: &mut Counts| told.acks == acks && (told.listeners > 0 || !told.ever);
-        drop(self.changed.wait_timeout_while(told, short, waits).unwrap());
+        let waits = |reported: &mut Counts| {
+            reported.acks == acks && (reported.listeners > 0 || !reported.ever)
+        };
+        drop(self.changed.wait_timeout_while(reported, short, waits).unwrap());
     }
 
     /// Waits for the first listener.
     fn wait_for_listener(&self) {
-        let told = self.counts.lock().unwrap();
-        drop(self.changed.wait_timeout_while(told, LONG, |told| !told.ever).unwrap());
+        let reported = self.counts.lock().unwrap();
+        drop(self.changed.wait_timeout_while(reported, LONG, |reported| !reported.ever).unwrap());
     }
 }
 
@@ -215,13 +217,13 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
                 write(other, &all.collect::<Vec<_>>());
             }
             loop {
-                match peer.told() {
+                match peer.received() {
                     pong if pong == "pong there?" => break,
-                    told if told == "EOF" || told.starts_with("close") => {
-                        heard.push(told);
+                    reported if reported == "EOF" || reported.starts_with("close") => {
+                        heard.push(reported);
                         break;
                     }
-                    told => heard.push(told),
+                    reported => heard.push(reported),
                 }
             }
             seen.set();
@@ -236,7 +238,7 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     if let Some(other) = &mut other {
         write(other, &close(1000, ""));
     }
-    if !heard.iter().any(|told| told.starts_with("close")) {
+    if !heard.iter().any(|reported| reported.starts_with("close")) {
         heard.extend(peer.rest());
     }
     if let Some(mut other) = other {
@@ -291,15 +293,15 @@ fn runtime(mode: Mode, time_limit: bool, stand_in: bool) -> (Rt, Arc<Gate>) {
     let lua = rt.runtime.lua();
     let its = Arc::clone(&gate);
     let ack = lua.create_function(move |_, ()| {
-        its.change(|told| told.acks += 1);
+        its.change(|reported| reported.acks += 1);
         Ok(())
     });
     lua.globals().set("ack", ack.unwrap()).unwrap();
     let its = Arc::clone(&gate);
     let listen = lua.create_function(move |_, by: i64| {
-        its.change(|told| {
-            told.listeners += by;
-            told.ever = true;
+        its.change(|reported| {
+            reported.listeners += by;
+            reported.ever = true;
         });
         Ok(())
     });
@@ -568,8 +570,8 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
                         continue;
                     }
                     write(&mut peer, &[message, frame(0x89, b"")].concat());
-                    match peer.told() {
-                        told if told == "pong " => {}
+                    match peer.received() {
+                        reported if reported == "pong " => {}
                         // It may have closed, and then waits until we do the same.
                         _ => return write(&mut peer, &close(1000, "")),
                     }
@@ -882,7 +884,7 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
             ws.OnMessage:Connect(function(m)
                 calls += 1
                 if calls == 3 then
-                    -- What the last round has told of it is no longer so.
+                    -- What the last round has reported of it is no longer so.
                     task.cancel(cancelled)
                     task.delay(0.001, function() late += 1 end)
                 end
@@ -1051,7 +1053,7 @@ fn what_a_handler_closes_elsewhere_reports_nothing_more() {
         let server = serve(|listener| {
             let mut peers = [Peer::open(listener), Peer::open(listener)];
             // Both have listeners.
-            assert_eq!(peers[0].told(), "go");
+            assert_eq!(peers[0].received(), "go");
             for peer in &mut peers {
                 write(peer, &numbers(130).concat());
             }
@@ -1065,7 +1067,7 @@ fn what_a_handler_closes_elsewhere_reports_nothing_more() {
                 ws.OnMessage:Connect(function(m)
                     calls[i] += 1
                     eq(m, tostring(calls[i]))
-                    check(closed ~= i, "told after Close")
+                    check(closed ~= i, "reported after Close")
                     if m == "64" and not closed then
                         closed = 3 - i
                         pair[closed]:Close()
@@ -1076,7 +1078,7 @@ fn what_a_handler_closes_elsewhere_reports_nothing_more() {
             task.spawn(function() pair[1].OnClose:Wait() end)
             pair[2].OnClose:Wait()
             until_true(function() return pair[1].State == "Closed" end)
-            -- One that is over has nothing to close, and the first one to get so far has told all.
+            -- One that is over has nothing to close, and the first one to get so far has reported all.
             eq(calls[3 - closed], 130)
             done()"#;
         let mut rt = Rt::new(mode);

@@ -200,7 +200,7 @@ both! {
     fn a_step_never_waits_and_says_what_is_next(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            assert_eq!(peer.told(), "go on");
+            assert_eq!(peer.received(), "go on");
             peer.send(&[text("1"), close(1000, "")].concat());
             peer.frames()
         });

@@ -39,10 +39,10 @@ fn hears(mode: Mode, bytes: &[&[u8]]) -> (Vec<String>, Vec<String>) {
 fn heard<const N: usize, const M: usize>(
     got: (Vec<String>, Vec<String>),
     said: [&str; N],
-    told: [&str; M],
+    reported: [&str; M],
 ) {
     assert_eq!(got.0, said);
-    assert_eq!(got.1, told);
+    assert_eq!(got.1, reported);
 }
 
 const LENGTHS: &str = r#"local ws = WebSocket.connect(...)
@@ -124,7 +124,7 @@ both! {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
             peer.send(&frame(0x89, b"x"));
-            assert_eq!(peer.told(), "pong x");
+            assert_eq!(peer.received(), "pong x");
             peer.send(&close(1000, ""));
             peer.frames()
         });
@@ -221,11 +221,11 @@ both! {
             (frame(0x80, b""), "close 1002", "§5.4"),
             (close(1005, ""), "close 1002", "§7.4"),
         ] {
-            let (said, told) = hears(mode, &[&text("before"), &bytes, &text("after")]);
+            let (said, reported) = hears(mode, &[&text("before"), &bytes, &text("after")]);
             assert_eq!((said.len(), &*said[0]), (2, "text before"), "{said:?}");
             let head = format!("closed 1006 the server broke RFC 6455 {rule}");
             assert!(said[1].starts_with(&head), "{said:?}");
-            assert!(told.len() == 1 && told[0].starts_with(code), "{told:?}");
+            assert!(reported.len() == 1 && reported[0].starts_with(code), "{reported:?}");
         }
     }
 
@@ -244,9 +244,9 @@ both! {
                 ws:Send("too late")
             end)"#;
         assert_eq!(says(mode, script, server.url()), ["1006"]);
-        let told = server.end();
-        assert_eq!(told[..2], ["reply 1", "reply 2"]);
-        assert!(told.len() == 3 && told[2].starts_with("close 1002"), "{told:?}");
+        let reported = server.end();
+        assert_eq!(reported[..2], ["reply 1", "reply 2"]);
+        assert!(reported.len() == 3 && reported[2].starts_with("close 1002"), "{reported:?}");
     }
 
     fn send_then_close(mode) {
@@ -299,7 +299,7 @@ both! {
     fn messages_while_the_script_sleeps_in_a_handler(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open_with(listener, "", &[text("1"), text("2")].concat());
-            assert_eq!(peer.told(), "1 done");
+            assert_eq!(peer.received(), "1 done");
             peer.send(&[text("3"), close(1000, "")].concat());
             peer.frames()
         });

@@ -241,8 +241,8 @@ fn a_signal_gives_its_arguments_as_they_are() {
         .says(
             r#"
         print(typeof(s), s == s)
-        local function told(...) return print(args(...)) end
-        s:Connect(told)
+        local function reported(...) return print(args(...)) end
+        s:Connect(reported)
         for _, n in { 0, 1, 2, 3, 5 } do fire(table.unpack({ 1, 2, 3, 4, 5 }, 1, n)) end
         fire(nil) fire(nil, nil) fire(nil, 2) fire(1, nil) fire(nil, nil, nil, 4, nil)
         task.wait()

@@ -238,8 +238,8 @@ fn what_was_sent_leaves_before_an_exit() {
             let mut peer = Peer::open(listener);
             peer.send(&super::raw::text("go"));
             std::thread::sleep(Duration::from_millis(200));
-            let told = peer.rest();
-            (told.len(), told.last().unwrap().clone())
+            let reported = peer.rest();
+            (reported.len(), reported.last().unwrap().clone())
         });
         let text = format!(
             "local ws = WebSocket.connect(...)
@@ -264,7 +264,7 @@ fn bytes_that_did_not_leave_make_a_success_a_failure() {
             let mut peer = Peer::open(listener);
             peer.send(&super::raw::text("go"));
             // Until the run stops waiting.
-            while peer.told() != "EOF" {
+            while peer.received() != "EOF" {
                 std::thread::sleep(Duration::from_millis(100));
             }
         });

@@ -66,9 +66,9 @@ both! {
                 peer.frames()
             });
             says(mode, listen, server.url());
-            let told = server.end();
+            let reported = server.end();
             // `Once` has removed the program's listener before the server closed.
-            assert!(told == ["close 4000"] || told == ["close 1001"], "{listen}: {told:?}");
+            assert!(reported == ["close 4000"] || reported == ["close 1001"], "{listen}: {reported:?}");
         }
     }
 
@@ -103,7 +103,7 @@ both! {
     fn a_server_that_never_answers_costs_two_seconds_and_a_warning(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            [peer.told(), peer.told(), peer.told()]
+            [peer.received(), peer.received(), peer.received()]
         });
         let begin = Instant::now();
         let said = says(mode, "WebSocket.connect(...):Send('x')", server.url());
@@ -131,9 +131,9 @@ both! {
             let seen = Flag::default();
             let its = seen.clone();
             let server = serve(move |listener| {
-                let told = Peer::open(listener).rest();
+                let reported = Peer::open(listener).rest();
                 its.set();
-                told
+                reported
             });
             let script = format!(r#"local url = ...
                 task.spawn(function()
@@ -156,10 +156,10 @@ both! {
         let server = serve(|listener| {
             let mut first = Peer::open(listener);
             let mut second = Peer::open(listener);
-            let told = first.rest();
+            let reported = first.rest();
             second.send(&[text("now"), close(1000, "")].concat());
             second.frames();
-            told
+            reported
         });
         let script = r#"local url = ...
             local thread = task.spawn(function()
@@ -210,10 +210,10 @@ both! {
         ] {
             let server = serve(|listener| {
                 let mut peer = Peer::open(listener);
-                assert_eq!(peer.told(), "hello");
-                let told = peer.rest();
+                assert_eq!(peer.received(), "hello");
+                let reported = peer.rest();
                 peer.send(&close(1000, ""));
-                told
+                reported
             });
                         let script = format!(r#"local url = ...
                 task.spawn(function()
@@ -281,7 +281,7 @@ both! {
                     print(ws)
                 end)
                 weak[thread] = true
-                ws:Send("never told")
+                ws:Send("never reported")
                 ws:Close()
                 ws.OnClose:Wait()
                 -- Listeners that come too late.
@@ -367,7 +367,7 @@ both! {
             rt.runtime.step(Duration::from_millis(1)).unwrap();
         }
         drop(rt);
-        let told = server.end();
-        assert!(told.is_empty() || told == ["close 1001"], "{told:?}");
+        let reported = server.end();
+        assert!(reported.is_empty() || reported == ["close 1001"], "{reported:?}");
     }
 }

@@ -303,11 +303,11 @@ fn a_websocket_is_kept_by_its_loop_and_collected_behind_it() {
             let mut peer = Peer::open(listener);
             for n in 0..3 {
                 peer.send(&text(&n.to_string()));
-                assert_eq!(peer.told(), "next");
+                assert_eq!(peer.received(), "next");
             }
-            let told = peer.rest();
+            let reported = peer.rest();
             its.set();
-            told
+            reported
         });
         let mut rt = rt();
         rt.flag("seen", &seen);

@@ -63,7 +63,7 @@ both! {
         let server = serve(|listener| {
             let first = [texts(&["1", "2", "3"]), vec![frame(0x82, b"\xFF4")], texts(&["5"])];
             let mut peer = Peer::open_with(listener, "", &first.concat().concat());
-            assert_eq!(peer.told(), "more");
+            assert_eq!(peer.received(), "more");
             peer.send(&texts(&["6", "7"]).concat());
             peer.rest()
         });
@@ -100,7 +100,7 @@ both! {
             let all: Vec<u8> = (1..=1000).flat_map(|n| text(&n.to_string())).collect();
             let (first, rest) = all.split_at(1500);
             let mut peer = Peer::open_with(listener, "", first);
-            peer.told();
+            peer.received();
             peer.send(rest);
             peer.rest()
         });
@@ -128,9 +128,9 @@ both! {
     fn a_disconnected_listener_has_ended_the_hold(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open_with(listener, "", &text("1"));
-            peer.told();
+            peer.received();
             peer.send(&[text("2"), frame(0x8A, b"")].concat());
-            peer.told();
+            peer.received();
             peer.send(&text("3"));
             peer.rest()
         });
@@ -155,7 +155,7 @@ both! {
             let all = all.clone();
             let server = serve(move |listener| {
                 let mut peer = Peer::open_with(listener, "", &all);
-                assert_eq!(peer.told(), "now");
+                assert_eq!(peer.received(), "now");
                 peer.send(&text("later"));
                 peer.rest()
             });
@@ -250,7 +250,7 @@ both! {
                 assert_eq!(Peer::open_with(listener, "", &bytes).frames(), ["close 1000"]);
             }
             let mut peer = Peer::open_with(listener, "", &message);
-            peer.told();
+            peer.received();
             peer.send(&message);
             peer.rest()
         });
@@ -358,7 +358,7 @@ both! {
             |peer| peer.send(b"\xFF\xFF\xFF\xFF"),
             |peer| {
                 // Both at once: the client has sent its close frame already.
-                assert_eq!(peer.told(), "close 3000");
+                assert_eq!(peer.received(), "close 3000");
                 peer.send(&close(3001, "crossing"));
             },
         ];
@@ -426,7 +426,7 @@ both! {
     fn nothing_is_reported_after_a_local_close(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open_with(listener, "", &texts(&["1", "2", "3"]).concat());
-            assert_eq!(peer.told(), "close 1000");
+            assert_eq!(peer.received(), "close 1000");
             // §5.5.1 lets a server send until its own close frame.
             peer.send(&[text("4"), frame(0x8A, b"pong"), close(1000, "")].concat());
         });
@@ -447,8 +447,8 @@ both! {
         assert_eq!(moonwire::Limits::default().close, Duration::from_secs(5));
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            assert_eq!(peer.told(), "close 1000");
-            assert_eq!(peer.told(), "EOF", "the handshake ends at its own limit");
+            assert_eq!(peer.received(), "close 1000");
+            assert_eq!(peer.received(), "EOF", "the handshake ends at its own limit");
         });
         let mut rt = Rt::with(mode, |mut options| {
             options.config().limits.close = Duration::from_millis(1300);
@@ -486,13 +486,13 @@ both! {
         for (with_close, last) in [(true, "close 4000"), (false, "close 1001")] {
             let server = serve(|listener| Peer::open(listener).rest());
             assert_eq!(says(mode, script, (server.url(), with_close)), [""; 0]);
-            let told = server.end();
-            assert_eq!(told.len(), 2002);
-            for (i, message) in told[..2000].iter().enumerate() {
+            let reported = server.end();
+            assert_eq!(reported.len(), 2002);
+            for (i, message) in reported[..2000].iter().enumerate() {
                 assert_eq!(*message, (i + 1).to_string());
             }
-            assert_eq!(told[2000].len(), 3_000_000);
-            assert_eq!(told[2001], last);
+            assert_eq!(reported[2000].len(), 3_000_000);
+            assert_eq!(reported[2001], last);
         }
     }
 

@@ -67,16 +67,16 @@ both! {
         let why = "Closed 1006 message too big: the limit here is 5 bytes (MaxMessageSize)";
         assert_eq!(said[1], why);
         assert_eq!(said.len(), 2);
-        let told = server.end();
-        assert!(told[0].starts_with("close 1009"), "{told:?}");
+        let reported = server.end();
+        assert!(reported[0].starts_with("close 1009"), "{reported:?}");
     }
 
     fn keep_alive_pings_are_sent_as_asked(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            assert_eq!(peer.told(), "ping ");
+            assert_eq!(peer.received(), "ping ");
             peer.send(&raw::frame(0x8A, b""));
-            assert_eq!(peer.told(), "ping ");
+            assert_eq!(peer.received(), "ping ");
             peer.send(&raw::close(1000, ""));
             peer.rest()
         });
@@ -88,8 +88,8 @@ both! {
         // A ping without an answer ends the connection.
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            assert_eq!(peer.told(), "ping ");
-            peer.told()
+            assert_eq!(peer.received(), "ping ");
+            peer.received()
         });
         let mut rt = Rt::with(mode, |mut options| {
             options.config().limits.pong = std::time::Duration::from_millis(50);

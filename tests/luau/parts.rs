@@ -107,7 +107,7 @@ fn a_part_takes_nothing_from_a_script_that_loads_it() {
 fn a_part_that_finds_no_memory_is_loaded_by_the_next_call() {
     const STEP: usize = 4096;
     let server = echo();
-    let (mut short, mut told, mut enough) = (0, 0, 0);
+    let (mut short, mut reported, mut enough) = (0, 0, 0);
     for room in (0..).step_by(STEP) {
         let mut rt = Rt::new(Mode::Inline);
         let lua = rt.runtime.lua();
@@ -130,7 +130,7 @@ fn a_part_that_finds_no_memory_is_loaded_by_the_next_call() {
         if said[0].contains("not enough memory") {
             short += 1;
             // If there is no room at all, the call of the native fails.
-            told += usize::from(said == ["script:3: not enough memory"]);
+            reported += usize::from(said == ["script:3: not enough memory"]);
             assert_eq!(loaded, [""; 0], "{room}: {said:?}");
         } else {
             enough += 1;
@@ -147,7 +147,7 @@ fn a_part_that_finds_no_memory_is_loaded_by_the_next_call() {
             break;
         }
     }
-    assert!(short >= 3 && told + 3 >= short, "{told} of {short}");
+    assert!(short >= 3 && reported + 3 >= short, "{reported} of {short}");
 }
 
 /// If loading takes longer than the limit, it is completed nevertheless. A busy machine may stop a

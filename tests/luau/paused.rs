@@ -103,7 +103,7 @@ fn paused<T>(mode: Mode, server: Raw<T>, blocked: &Flag, then: &str) -> T {
 both! {
     fn a_loop_of_waits_gets_each_message_though_it_pauses(mode) {
         let blocked = Flag::default();
-        let told = paused(mode, floods_and_closes(&blocked), &blocked, r#"
+        let reported = paused(mode, floods_and_closes(&blocked), &blocked, r#"
             local start = gcinfo()
             -- In KiB: what is held, and what a turn or two bring.
             check(start < 8 * 1024, start)
@@ -114,7 +114,7 @@ both! {
             ws.OnClose:Wait()
             eq(ws.CloseCode, 1000)
             done()"#);
-        assert_eq!(told, ["close 1000"]);
+        assert_eq!(reported, ["close 1000"]);
     }
 
     fn one_handler_after_the_other_gets_each_message(mode) {
@@ -205,14 +205,14 @@ both! {
             peer.send(&rest);
             peer.rest()
         });
-        let told = paused(mode, server, &blocked, r#"
+        let reported = paused(mode, server, &blocked, r#"
             ws.OnMessage:Once(function() error("after Close") end)
             ws:Send("last")
             ws:Close(4000)
             ws.OnClose:Wait()
             eq(ws.CloseCode, 1005)
             done()"#);
-        assert_eq!(told, ["last", "close 4000"]);
+        assert_eq!(reported, ["last", "close 4000"]);
     }
 
     fn the_end_of_the_program_closes_it(mode) {
@@ -221,8 +221,8 @@ both! {
             peer.send(&rest);
             peer.rest()
         });
-        let told = paused(mode, server, &blocked, "done()");
-        assert_eq!(told, ["close 1001"]);
+        let reported = paused(mode, server, &blocked, "done()");
+        assert_eq!(reported, ["close 1001"]);
     }
 
     fn one_that_nobody_holds_is_collected(mode) {
@@ -230,9 +230,9 @@ both! {
         let its = seen.clone();
         let server = floods(&blocked, move |mut peer, rest| {
             peer.send(&rest);
-            let told = peer.rest();
+            let reported = peer.rest();
             its.set();
-            told
+            reported
         });
         let mut rt = runtime(mode, |options| options);
         rt.flag("blocked", &blocked);
@@ -308,9 +308,9 @@ both! {
             peer.stream.set_read_timeout(Some(LONG)).unwrap();
             gate.wait();
             // Messages that the poll thread reads may come after what the script sends.
-            let mut told = [peer.told(), peer.told()];
-            told.sort();
-            assert_eq!(told, ["more".to_owned(), format!("pong {last:05}")]);
+            let mut reported = [peer.received(), peer.received()];
+            reported.sort();
+            assert_eq!(reported, ["more".to_owned(), format!("pong {last:05}")]);
             peer.send(&text("more"));
             peer.rest()
         });
@@ -335,8 +335,8 @@ both! {
             done()"#,
             server.url(),
         );
-        let told = server.end();
-        assert_eq!(told.last().unwrap(), "close 1000", "{told:?}");
+        let reported = server.end();
+        assert_eq!(reported.last().unwrap(), "close 1000", "{reported:?}");
     }
 
     // A connection that never had a listener is read, and messages beyond the bound are dropped.

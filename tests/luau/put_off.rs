@@ -104,8 +104,8 @@ both! {
         let server = serve(|listener| {
             let all = ["hello", &"x".repeat(100), "2"].map(text).concat();
             let end = close(1000, "");
-            let told = Peer::open_with(listener, "", &[all, end].concat()).frames();
-            assert_eq!(told, ["close 1000"]);
+            let reported = Peer::open_with(listener, "", &[all, end].concat()).frames();
+            assert_eq!(reported, ["close 1000"]);
             let all = ["a", "b", "c"].map(|m| text(&m.repeat(100))).concat();
             Peer::open_with(listener, "", &all).rest()
         });

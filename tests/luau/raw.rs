@@ -169,7 +169,7 @@ impl Peer {
     }
 
     /// The next frame, as [`Frame::shown`]; `EOF` at the end.
-    pub(crate) fn told(&mut self) -> String {
+    pub(crate) fn received(&mut self) -> String {
         self.next().map_or("EOF".to_owned(), |frame| frame.shown())
     }
 

@@ -76,7 +76,7 @@ both! {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
             // Whatever has not run before the kill never runs.
-            assert_eq!(peer.told(), "sent");
+            assert_eq!(peer.received(), "sent");
             peer.rest()
         });
         let echo = echo();

@@ -211,10 +211,10 @@ both! {
             go()
             done()"#;
         rt.passes(script, server.url());
-        let told = server.end();
-        assert_eq!(told.len(), 402);
-        assert_eq!((&*told[0], &*told[401]), ("0", "close 1000"));
-        for (i, message) in told[1..401].iter().enumerate() {
+        let reported = server.end();
+        assert_eq!(reported.len(), 402);
+        assert_eq!((&*reported[0], &*reported[401]), ("0", "close 1000"));
+        for (i, message) in reported[1..401].iter().enumerate() {
             assert_eq!(message.trim_end_matches('x'), (i + 1).to_string());
             assert!(message.len() > 30_000);
         }
@@ -393,8 +393,8 @@ both! {
             print(ws.CloseReason)
             go()"#;
         let said = rt.says(script, server.url());
-        let told: u64 = said.iter().filter(|line| line.contains(LOST)).map(|line| number(line, "; ", LOST)).sum();
+        let reported: u64 = said.iter().filter(|line| line.contains(LOST)).map(|line| number(line, "; ", LOST)).sum();
         let came = server.end();
-        assert!(came + told >= (HEADER + MUCH) as u64, "{said:?}");
+        assert!(came + reported >= (HEADER + MUCH) as u64, "{said:?}");
     }
 }

@@ -181,7 +181,7 @@ both! {
         assert_eq!(server.end() + lost, (HEADER + MUCH) as u64);
         assert_eq!(reads.end()[1], "close 1001");
         rt.runtime.finish();
-        assert_eq!((rt.runtime.lost(), rt.said.take().len()), (lost, 0), "told twice");
+        assert_eq!((rt.runtime.lost(), rt.said.take().len()), (lost, 0), "reported twice");
 
         let server = serve(|listener| Peer::open(listener).rest());
         assert!(rt.says("WebSocket.connect(...):Send('x')", server.url()).is_empty());
@@ -218,7 +218,7 @@ both! {
     fn the_time_that_is_named_is_that_which_was_given(mode) {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
-            (peer.told(), peer.told())
+            (peer.received(), peer.received())
         });
         let mut rt = runtime(mode, gate().0, |options| {
             options.exit_timeout(Some(Duration::from_millis(150)))
@@ -248,13 +248,13 @@ both! {
                     if by_server {
                         peer.send(&close(1000, ""));
                     }
-                    let told = peer.told();
+                    let reported = peer.received();
                     if !by_server {
                         peer.send(&close(1000, ""));
                     }
                     // Until the client ends it.
                     assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0);
-                    told
+                    reported
                 });
                 let mut rt = Rt::with(mode, |mut options| {
                     options.config().limits.linger = Duration::from_secs(10);
@@ -278,9 +278,9 @@ both! {
             let server = serve(move |listener| {
                 let mut peer = Peer::open(listener);
                 peer.send(&frame(0x83, b""));
-                let told = peer.told();
+                let reported = peer.received();
                 gate.wait();
-                told
+                reported
             });
             let mut rt = Rt::with(mode, |mut options| {
                 options.config().limits.linger = Duration::from_secs(10);
@@ -309,9 +309,9 @@ fn the_command_says_nothing_of_a_server_that_leaves_tcp_open() {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
             peer.send(&[text("hello"), close(1000, "")].concat());
-            let told = peer.told();
+            let reported = peer.received();
             assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0);
-            told
+            reported
         });
         let ended = script.run(way, &[&server.url()]);
         assert_eq!(ended.out, ["hello", "closed 1000"]);

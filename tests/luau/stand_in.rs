@@ -45,8 +45,8 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
     frame(0x81, text.as_bytes())
 }
 
-/// What the next frame says.
-pub(crate) fn told(peer: &mut common::Peer) -> String {
+/// The payload of the next frame.
+pub(crate) fn received(peer: &mut common::Peer) -> String {
     String::from_utf8(peer.frame().1).unwrap()
 }
 
@@ -76,10 +76,10 @@ fn a_send_leaves_and_a_ping_is_answered() {
         let its = flag.clone();
         let server = serve_either(secure, move |mut peer| {
             peer.accept(b"");
-            assert_eq!(told(&mut peer), "computing");
+            assert_eq!(received(&mut peer), "computing");
             ping(&mut peer);
             its.set();
-            assert_eq!(told(&mut peer), "over");
+            assert_eq!(received(&mut peer), "over");
             end(&mut peer);
         });
         let mut rt = runtime(&flag, |options| options);
@@ -106,7 +106,7 @@ fn without_it_the_ping_waits() {
         peer.accept(b"");
         start.recv_timeout(LONG).unwrap();
         peer.write(&frame(0x89, b"there?"));
-        assert_eq!([told(&mut peer), told(&mut peer)], ["over", "there?"]);
+        assert_eq!([received(&mut peer), received(&mut peer)], ["over", "there?"]);
         end(&mut peer);
     });
     let mut rt = Rt::with(Mode::Inline, |options| options.stand_in(false));
@@ -264,7 +264,7 @@ fn a_close_of_the_server_is_answered_at_its_limit() {
     let its = flag.clone();
     let server = common::serve(move |mut peer| {
         peer.accept(b"");
-        assert_eq!(told(&mut peer), "computing");
+        assert_eq!(received(&mut peer), "computing");
         peer.write(&[text("last"), close(4001, "enough")].concat());
         peer.rest();
         its.set();
@@ -311,7 +311,7 @@ fn a_stopper_closes_what_a_computing_script_has_open() {
     let (computes, stop) = channel();
     let server = common::serve(move |mut peer| {
         peer.accept(b"");
-        assert_eq!(told(&mut peer), "computing");
+        assert_eq!(received(&mut peer), "computing");
         ping(&mut peer);
         computes.send(()).unwrap();
         assert_eq!(peer.close_code(), 1001);

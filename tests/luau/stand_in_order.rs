@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::common::{self, close, frame, is_timeout, listen, serve_either};
-use super::stand_in::{leave, limits, ping, runtime, text, told};
+use super::stand_in::{leave, limits, ping, received, runtime, text};
 use super::support::*;
 
 // Messages from before, during and after the computation: all arrive, in order, on every
@@ -18,7 +18,7 @@ fn messages_keep_their_order_and_none_is_lost() {
         let accept = |_| {
             let mut peer = common::Peer::plain(listener.accept().unwrap().0);
             peer.accept(b"");
-            assert_eq!(told(&mut peer), "ready");
+            assert_eq!(received(&mut peer), "ready");
             peer
         };
         let mut peers: Vec<common::Peer> = (0..MANY).map(accept).collect();
@@ -114,7 +114,7 @@ fn what_waits_for_the_script_is_bounded() {
     let its = flag.clone();
     let server = common::serve(move |mut peer| {
         peer.accept(b"");
-        assert_eq!(told(&mut peer), "ready");
+        assert_eq!(received(&mut peer), "ready");
         peer.tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
         let piece = frame(0x82, &[7; PIECE]);
         let (mut count, mut at) = (0, 0);

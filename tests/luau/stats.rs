@@ -8,12 +8,12 @@ use super::support::*;
 fn talks() -> Raw<()> {
     serve(|listener| {
         let mut peer = Peer::open(listener);
-        assert_eq!(peer.told(), "hello");
+        assert_eq!(peer.received(), "hello");
         assert_eq!(peer.next().unwrap().payload.len(), 200);
         // An unsolicited pong is not an answer.
         peer.send(&[frame(0x8A, b"else"), text("abc"), frame(0x02, &[1; 100])].concat());
         peer.send(&[frame(0x89, b"you?"), frame(0x80, &[2; 200])].concat());
-        assert_eq!(peer.told(), "pong you?");
+        assert_eq!(peer.received(), "pong you?");
         let ping = peer.next().unwrap();
         assert_eq!(ping.opcode, 9);
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -75,7 +75,7 @@ both! {
             local all = {}
             for i = 1, 4 do
                 all[i] = WebSocket.connect(url)
-                -- The end has come, and is told once the thread yields.
+                -- The end has come, and is reported once the thread yields.
                 local begin = os.clock()
                 repeat until os.clock() - begin > 0.03
                 if i > 2 then all[i].OnClose:Wait() end

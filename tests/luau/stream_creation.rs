@@ -272,9 +272,9 @@ both! {
             c:Close()
             done()"#;
         runtime(mode).passes(script, server.url());
-        let (offered, other, told) = server.end();
+        let (offered, other, reported) = server.end();
         assert_eq!(offered.as_deref(), Some("a, b, c"));
-        assert_eq!((other.as_deref(), &told[..]), (Some("y"), &["close 1000".to_owned()][..]));
+        assert_eq!((other.as_deref(), &reported[..]), (Some("y"), &["close 1000".to_owned()][..]));
         // One that was not offered.
         let server = serve(|listener| {
             raw::Peer::open_with(listener, "Sec-WebSocket-Protocol: b\r\n", b"").next_is_eof();

@@ -206,7 +206,7 @@ both! {
         loses(mode, Peer::reset, "lost: ");
         for bad in [frame(0x83, b""), frame(0x81, b"\xFF"), close(1005, ""), frame(0x09, b"")] {
             loses(mode, move |mut peer| {
-                peer.write(&[bad, text("never told")].concat());
+                peer.write(&[bad, text("never reported")].concat());
                 peer.rest();
             }, "the server broke RFC 6455 \\xc2\\xa7");
         }

@@ -49,8 +49,8 @@ fn later_error(said: &[String], last: &str, reason: &str) {
     check(error, "200", "NetFail", reason);
     assert_eq!(closed, "Closed Error");
     assert!(messages.iter().all(|m| m.starts_with("MessageReceived Open ")), "{shown:?}");
-    let told = messages.last().map_or("", |m| m.trim_start_matches("MessageReceived Open "));
-    assert_eq!(told, last, "{shown:?}");
+    let reported = messages.last().map_or("", |m| m.trim_start_matches("MessageReceived Open "));
+    assert_eq!(reported, last, "{shown:?}");
 }
 
 both! {
@@ -104,12 +104,12 @@ both! {
                 let said = flooded(mode, kind, &format!("{CHUNKED}{start}"), piece);
                 later_error(&said, last, reason);
             };
-            let (chunk, told) = ("8\r\ndata: 1\n\r\n1\r\n\n\r\n", ["data: 1\\n\\n", "\\n"]);
-            let told = told[usize::from(kind == "RawStream")];
+            let (chunk, reported) = ("8\r\ndata: 1\n\r\n1\r\n\n\r\n", ["data: 1\\n\\n", "\\n"]);
+            let reported = reported[usize::from(kind == "RawStream")];
             floods("1;", "x", "", "the line before a chunk is too long");
-            floods(&format!("{chunk}1;"), "x", told, "the line before a chunk is too long");
+            floods(&format!("{chunk}1;"), "x", reported, "the line before a chunk is too long");
             floods("", "0", "", "the line before a chunk is too long");
-            floods(&format!("{chunk}0\r\n"), "A: b\r\n", told,
+            floods(&format!("{chunk}0\r\n"), "A: b\r\n", reported,
                 "trailer section: the response head has too many fields");
             floods("0\r\nA: ", "b", "", "trailer section: a line of the response head is too long");
             let extended = format!("1;{}\r\n\n\r\n", "x".repeat(3000));

@@ -191,9 +191,9 @@ both! {
                 peer.rest()
             });
             assert!(runtime(mode).says(script, server.url()).is_empty());
-            let told = server.end();
-            assert_eq!(told[..told.len().min(2)], ["1", "2"], "{script}");
-            assert!(told[2].starts_with("close 100"), "{told:?}");
+            let reported = server.end();
+            assert_eq!(reported[..reported.len().min(2)], ["1", "2"], "{script}");
+            assert!(reported[2].starts_with("close 100"), "{reported:?}");
         }
     }
 
@@ -334,7 +334,7 @@ both! {
             let mut all = Vec::new();
             for i in 0..3 {
                 let mut peer = raw::Peer::open_with(listener, "", &text(&format!("hello {i}")));
-                let mut told = vec![peer.told(), peer.told(), peer.told()];
+                let mut reported = vec![peer.received(), peer.received(), peer.received()];
                 match i {
                     // Lost without a close frame, then failed by a violation.
                     0 => drop(peer),
@@ -344,10 +344,10 @@ both! {
                     }
                     _ => {
                         peer.send(&text("stop"));
-                        told.push(peer.rest().last().cloned().unwrap_or_default());
+                        reported.push(peer.rest().last().cloned().unwrap_or_default());
                     }
                 }
-                all.push(told);
+                all.push(reported);
             }
             all
         });
@@ -358,11 +358,11 @@ both! {
             "message hello 1", "error 400 Failed ws recv", "closed Error", "connecting 3",
             "opened 101", "message hello 2", "message stop", "closed Closed", "over",
         ]);
-        let told = server.end();
-        for (i, told) in told.iter().enumerate() {
-            assert_eq!(told[..3], [format!("login {}", i + 1), "beat 1".into(), "beat 2".into()]);
+        let reported = server.end();
+        for (i, reported) in reported.iter().enumerate() {
+            assert_eq!(reported[..3], [format!("login {}", i + 1), "beat 1".into(), "beat 2".into()]);
         }
-        assert_eq!(told[2][3], "close 1000");
+        assert_eq!(reported[2][3], "close 1000");
     }
 }
 

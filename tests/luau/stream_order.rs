@@ -188,9 +188,9 @@ both! {
 
     // Neither inside a call nor before the thread yields, however long that takes.
     fn nothing_is_reported_before_the_thread_yields(mode) {
-        always(mode, r#"local told = 0
+        always(mode, r#"local reported = 0
             for _, name in { "Opened", "MessageReceived", "Error", "Closed", "Changed" } do
-                c[name]:Connect(function() told += 1 end)
+                c[name]:Connect(function() reported += 1 end)
             end
             local function spin()
                 local begin = tick()
@@ -198,16 +198,16 @@ both! {
             end
             spin()
             c:Send("x")
-            eq(told, 0)
+            eq(reported, 0)
             eq(c.ConnectionState.Name, "Connecting")
             c.Opened:Wait()
-            local before = told
+            local before = reported
             spin()
-            local inside = told
+            local inside = reported
             eq(inside, before, "in a thread that was resumed by a signal")
             c.Closed:Wait()
             task.wait()
-            eq(told, 7)
+            eq(reported, 7)
             done()"#, &["done"]);
     }
 

@@ -74,8 +74,8 @@ both! {
             let said = runtime(mode).says(SIZES, ("WebSocket", server.url(), 5));
             let why = "message too big: the limit here is 5 bytes (MaxMessageSize)";
             assert_eq!(said, ["5", &format!("400 Failed ws recv - {why}")]);
-            let told = server.end();
-            assert!(told.len() == 1 && told[0].starts_with("close 1009"), "{told:?}");
+            let reported = server.end();
+            assert!(reported.len() == 1 && reported[0].starts_with("close 1009"), "{reported:?}");
         }
     }
 
@@ -121,14 +121,14 @@ both! {
         let said = rt.says(SIZES, ("WebSocket", server.url()));
         let why = "message of too many frames: the limit here is 2 frames (Limits::fragments)";
         assert_eq!(said, [format!("400 Failed ws recv - {why}")]);
-        let told = server.end();
-        assert!(told[0].starts_with("close 1009"), "{told:?}");
+        let reported = server.end();
+        assert!(reported[0].starts_with("close 1009"), "{reported:?}");
     }
 
     fn keep_alive_pings_of_a_client_are_sent_as_asked(mode) {
         let server = serve(|listener| {
             let mut peer = raw::Peer::open(listener);
-            assert_eq!(peer.told(), "ping ");
+            assert_eq!(peer.received(), "ping ");
             peer.send(&raw::close(1000, ""));
             peer.rest()
         });

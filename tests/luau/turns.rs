@@ -80,7 +80,7 @@ both! {
     fn a_handshake_that_hangs_fails_alone(mode) {
         let server = serve(|listener| {
             let mut hangs = Peer::asked(listener);
-            assert_eq!((path(&hangs), hangs.told()), ("hang".to_owned(), "EOF".to_owned()));
+            assert_eq!((path(&hangs), hangs.received()), ("hang".to_owned(), "EOF".to_owned()));
             Peer::open(listener).rest()
         });
         let script = r#"local url = ...
@@ -100,7 +100,7 @@ both! {
     fn a_wait_that_is_too_long_says_for_whom(mode) {
         let server = serve(|listener| {
             let mut hangs = Peer::asked(listener);
-            hangs.told()
+            hangs.received()
         });
         let mut rt = Rt::with(mode, |mut options| {
             options.config().limits.opening_wait = Duration::from_millis(300);

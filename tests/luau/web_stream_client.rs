@@ -1,16 +1,16 @@
-//! §2: the object, what it sends, what it is told, and `Close`.
+//! §2: the object, what it sends, what is reported to it, and `Close`.
 
 use super::common;
 use super::raw::{self, Frame, close, frame, serve, text};
 use super::streams::*;
 use super::support::*;
 
-/// Prints what is told of one client of a WebSocket server, and closes it at "last".
+/// Prints what is reported of one client of a WebSocket server, and closes it at "last".
 const TALKS: &str = r#"local url = ...
     local c = record(create("WebSocket", url))
     c.MessageReceived:Connect(function(m) if m == "last" then c:Close() end end)"#;
 
-/// `Close` at a point of a client's life; all that is told.
+/// `Close` at a point of a client's life; all that is reported.
 const CLOSES: &str = r#"local when, url = ...
     local c = create("RawStream", url)
     local closed, inside = 0, false
@@ -21,7 +21,7 @@ const CLOSES: &str = r#"local when, url = ...
         c:Close()
         inside = false
         eq(c.ConnectionState, if state.Value < 2 then Enum.WebStreamClientState.Closed else state)
-        -- The slot is free before anybody is told.
+        -- The slot is free before anybody is reported.
         slots()
         closed += 1
     end
@@ -163,7 +163,7 @@ both! {
         ]);
     }
 
-    // What has come is told before the rest of its chunk, or of its body, is there.
+    // What has arrived is reported before the rest of its chunk, or of its body, is there.
     fn what_has_come_of_a_raw_stream_is_reported_at_once(mode) {
         for (head, first) in [
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "8\r\nfirs"),

@@ -116,19 +116,19 @@ impl Visit {
 
     /// The next message, which is logged; a close is answered.
     fn hear(&mut self) -> String {
-        let told = self.peer.told();
-        self.log.add(format!("> {told}"));
-        if told.starts_with("close") {
+        let reported = self.peer.received();
+        self.log.add(format!("> {reported}"));
+        if reported.starts_with("close") {
             self.send(&frame(0x88, b""));
         }
-        told
+        reported
     }
 
     /// The same up to the close.
     fn hear_all(&mut self) {
         loop {
-            let told = self.hear();
-            if told.starts_with("close") || told == "EOF" {
+            let reported = self.hear();
+            if reported.starts_with("close") || reported == "EOF" {
                 return;
             }
         }
@@ -319,7 +319,7 @@ fn a_plugin_that_streams_the_log() {
             "loop?",
             "warning: low fuel 3",
             "error: *attempt to index nil with 'Engine'",
-            "told",
+            "reported",
             "nobody hears this",
         ],
     );

@@ -42,7 +42,7 @@ impl Read for Plays {
                 buf[..bytes.len()].copy_from_slice(&bytes);
                 Ok(bytes.len())
             }
-            Some(Step::Error(kind)) => Err(io::Error::new(kind, "as it was told to")),
+            Some(Step::Error(kind)) => Err(io::Error::new(kind, "as the test asked")),
             Some(Step::Lies) => Ok(buf.len() + 1),
             Some(Step::Panics) => panic!("the reader's own"),
         }
@@ -110,9 +110,9 @@ fn a_large_body_goes_both_ways() {
                 p.rest()
             });
             let options = put(&server.url(), Cursor::new(pattern(LARGE)), length);
-            let told = events(options, trusting());
-            assert!(is_complete(&told), "{:?}", told.last());
-            assert!(body(&told) == pattern(LARGE));
+            let reported = events(options, trusting());
+            assert!(is_complete(&reported), "{:?}", reported.last());
+            assert!(body(&reported) == pattern(LARGE));
             assert_eq!(server.join(), 0, "nothing stands behind the body");
         }
     }
@@ -174,8 +174,12 @@ fn a_reader_that_has_nothing_yet_is_asked_again() {
             Step::Bytes(b"lo".to_vec()),
             again(),
         ]);
-        let told = events(put(&server.url(), reader, None), trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true), "{told:?}");
+        let reported = events(put(&server.url(), reader, None), trusting());
+        assert_eq!(
+            (body(&reported), is_complete(&reported)),
+            (b"fine".to_vec(), true),
+            "{reported:?}"
+        );
         assert_eq!(server.join(), (vec![3, 2], b"hello".to_vec()));
     }
 }
@@ -231,8 +235,10 @@ fn a_reader_that_fails_ends_the_request() {
             let server = serve_either(secure, |mut p| behind_the_head(&p.rest_bytes()));
             let last = if lies { Step::Lies } else { Step::Error(io::ErrorKind::NotFound) };
             let reader = plays(vec![Step::Bytes(b"hello".to_vec()), last]);
-            let told = events(put(&server.url(), reader, Some(10)), trusting());
-            let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+            let reported = events(put(&server.url(), reader, Some(10)), trusting());
+            let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else {
+                panic!("{reported:?}")
+            };
             let ErrorKind::Upload(e) = error.kind() else { panic!("{error}") };
             let want = if lies { io::ErrorKind::InvalidData } else { io::ErrorKind::NotFound };
             assert_eq!((error.stage(), e.kind()), (Stage::Request, want), "{error}");
@@ -261,8 +267,8 @@ fn a_reader_of_another_length_is_an_error() {
         for (of, has) in [(10, 9), (10, 11), (0, 1), (100_000, 99_999), (100_000, 100_001)] {
             let server = serve_either(secure, |mut p| behind_the_head(&p.rest_bytes()));
             let reader = Cursor::new(pattern(has));
-            let told = events(put(&server.url(), reader, Some(of)), trusting());
-            let (error, _) = failure(&told);
+            let reported = events(put(&server.url(), reader, Some(of)), trusting());
+            let (error, _) = failure(&reported);
             let want = match (has as u64).checked_sub(of) {
                 None => HttpError::ShortBody(of - has as u64),
                 Some(_) => HttpError::LongBody(of),
@@ -286,15 +292,15 @@ fn an_answer_before_the_body_is_whole_is_reported() {
                         format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nsorry").as_bytes(),
                     );
                 });
-                let told = events(put(&server.url(), io::repeat(7), length), trusting());
+                let reported = events(put(&server.url(), io::repeat(7), length), trusting());
                 assert!(
-                    matches!(&told[0], OwnedEvent::Response(r) if status.starts_with(&r.status.to_string())),
-                    "{told:?}"
+                    matches!(&reported[0], OwnedEvent::Response(r) if status.starts_with(&r.status.to_string())),
+                    "{reported:?}"
                 );
                 assert_eq!(
-                    (body(&told), is_complete(&told)),
+                    (body(&reported), is_complete(&reported)),
                     (b"sorry".to_vec(), true),
-                    "{told:?}"
+                    "{reported:?}"
                 );
                 server.join();
             }
@@ -326,15 +332,15 @@ fn a_redirect_that_drops_the_body_is_followed_and_one_that_keeps_it_is_not() {
         });
         let options = ask(method, &server.url());
         let options = options.body_from(Cursor::new(b"hello".to_vec()), None).unwrap();
-        let told = events(options, Config::default());
+        let reported = events(options, Config::default());
         let asked = server.join();
         if fine {
-            assert!(is_complete(&told), "{told:?}");
+            assert!(is_complete(&reported), "{reported:?}");
             assert!(asked.starts_with("GET /there HTTP/1.1\r\n"), "{asked}");
             assert!(!asked.contains("chunked") && !asked.contains("Content-Length"), "{asked}");
             continue;
         }
-        let (error, _) = failure(&told);
+        let (error, _) = failure(&reported);
         assert!(matches!(error.kind(), ErrorKind::Http(HttpError::BodyAgain)), "{error}");
         assert_eq!((error.stage(), error.status()), (Stage::Response, Some(status)));
     }
@@ -355,8 +361,8 @@ fn a_reader_is_for_one_request() {
         }],
         ..Config::default()
     };
-    let told = events(options.clone(), elsewhere);
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Connect(_)), "{told:?}");
+    let reported = events(options.clone(), elsewhere);
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Connect(_)), "{reported:?}");
     assert!(is_complete(&events(options.clone(), Config::default())));
     let taken = |error: &Error| {
         assert!(matches!(error.kind(), ErrorKind::BodyTaken), "{error}");
@@ -410,13 +416,13 @@ fn the_first_that_is_connected_has_the_reader() {
     let mut reactor = Reactor::new(Config::default()).unwrap();
     reactor.open(options.clone()).unwrap();
     reactor.open(options).unwrap();
-    let mut told = Vec::new();
-    each_end(&mut reactor, |_, closed| told.push(closed));
-    let complete = told.iter().filter(|c| matches!(c, Closed::Complete)).count();
-    let taken = told
+    let mut reported = Vec::new();
+    each_end(&mut reactor, |_, closed| reported.push(closed));
+    let complete = reported.iter().filter(|c| matches!(c, Closed::Complete)).count();
+    let taken = reported
         .iter()
         .filter(|c| matches!(c, Closed::Failed(e) if matches!(e.kind(), ErrorKind::BodyTaken)));
-    assert_eq!((complete, taken.count()), (1, 1), "{told:?}");
+    assert_eq!((complete, taken.count()), (1, 1), "{reported:?}");
     assert_eq!(server.join(), [0, 1]);
 }
 
@@ -429,18 +435,18 @@ fn a_reader_that_panics_costs_its_connection() {
     let reader = plays(vec![Step::Bytes(b"hello".to_vec()), Step::Panics]);
     let mut reactor = Reactor::new(Config::default()).unwrap();
     reactor.open(put(&server.url(), reader, None)).unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let (until, mut panics) = (soon(), 0);
     while !reactor.is_empty() {
         assert!(Instant::now() < until, "hangs");
         let turned = catch_unwind(AssertUnwindSafe(|| {
-            let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(keep(event));
+            let mut sink = |_: &mut Conn<'_>, event: Event<'_>| reported.push(keep(event));
             reactor.turn(Some(until), &mut sink).unwrap();
         }));
         panics += usize::from(turned.is_err());
     }
     assert_eq!(panics, 1);
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Panicked), "{told:?}");
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Panicked), "{reported:?}");
     server.join();
 }
 

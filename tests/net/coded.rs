@@ -40,8 +40,8 @@ fn gzip(body: &[u8]) -> Vec<u8> {
         p.write(FINE.as_bytes());
         coded
     });
-    let told = events(ask("POST", &server.url()).body_gzip(body).unwrap(), Config::default());
-    assert!(is_complete(&told), "{told:?}");
+    let reported = events(ask("POST", &server.url()).body_gzip(body).unwrap(), Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
     server.join()
 }
 
@@ -162,8 +162,8 @@ fn a_blocking_stream_takes_a_piece_at_a_time() {
 
 /// The error, and whether it is transient.
 fn fails(options: StreamOptions, limits: Limits) -> (HttpError, bool) {
-    let told = events(options.limits(limits), Config::default());
-    let (error, _) = failure(&told);
+    let reported = events(options.limits(limits), Config::default());
+    let (error, _) = failure(&reported);
     match error.kind() {
         ErrorKind::Http(e) => (e.clone(), error.is_transient()),
         other => panic!("{other:?}"),

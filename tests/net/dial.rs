@@ -36,8 +36,8 @@ fn a_refused_connection_names_every_address() {
     let (a, b) = (closed_port(), closed_port());
     let mut config = trusting();
     config.resolve = vec![override_to("two.example", 80, a), override_to("two.example", 80, b)];
-    let told = events(options("ws://two.example/"), config);
-    let (error, _) = failure(&told);
+    let reported = events(options("ws://two.example/"), config);
+    let (error, _) = failure(&reported);
     assert!(matches!(error.kind(), ErrorKind::Connect(all) if all.len() == 2));
     let text = error.to_string();
     let prefix = format!("ws://two.example/: connect: {a}: Connection refused");
@@ -49,8 +49,9 @@ fn a_refused_connection_names_every_address() {
 fn a_name_that_does_not_exist_fails_at_dns() {
     // RFC 6761 §6.4: "invalid" has no addresses; without a name server the query lasts until the
     // limit.
-    let told = events(options("ws://name.invalid/").timeout(Duration::from_secs(3)), trusting());
-    let (error, opened) = failure(&told);
+    let reported =
+        events(options("ws://name.invalid/").timeout(Duration::from_secs(3)), trusting());
+    let (error, opened) = failure(&reported);
     assert!(!opened);
     assert_eq!(error.stage(), Stage::Resolve, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Resolve(_) | ErrorKind::Timeout(_)), "{error}");
@@ -82,14 +83,14 @@ fn localhost_where_one_family_listens() {
 struct Stage1 {
     reactor: Reactor,
     listener: TcpListener,
-    told: Vec<(ConnId, OwnedEvent)>,
+    reported: Vec<(ConnId, OwnedEvent)>,
 }
 
 impl Stage1 {
     fn new(config: Config) -> Stage1 {
         let listener = TcpListener::bind(loopback()).unwrap();
         listener.set_nonblocking(true).unwrap();
-        Stage1 { reactor: Reactor::new(config).unwrap(), listener, told: Vec::new() }
+        Stage1 { reactor: Reactor::new(config).unwrap(), listener, reported: Vec::new() }
     }
 
     fn open(&mut self, limit: Duration) -> ConnId {
@@ -98,8 +99,9 @@ impl Stage1 {
     }
 
     fn turn(&mut self, until: Option<Instant>) {
-        let told = &mut self.told;
-        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| told.push((conn.id(), keep(event)));
+        let reported = &mut self.reported;
+        let mut sink =
+            |conn: &mut Conn<'_>, event: Event<'_>| reported.push((conn.id(), keep(event)));
         self.reactor.turn(until, &mut sink).unwrap();
     }
 
@@ -133,8 +135,8 @@ impl Stage1 {
 
     fn until(&mut self, what: impl Fn(&(ConnId, OwnedEvent)) -> bool) {
         let until = soon();
-        while !self.told.iter().any(&what) {
-            assert!(Instant::now() < until, "{:?}", self.told);
+        while !self.reported.iter().any(&what) {
+            assert!(Instant::now() < until, "{:?}", self.reported);
             self.turn(Some(until));
         }
     }
@@ -180,7 +182,7 @@ fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     let ask = options(&format!("ws://{address}/")).timeout(short / 2).limits(limits);
     let waits = stage.reactor.open(ask).unwrap();
     stage.until(|t| t.0 == waits);
-    let OwnedEvent::Closed(Closed::Failed(error)) = &stage.told[0].1 else { panic!() };
+    let OwnedEvent::Closed(Closed::Failed(error)) = &stage.reported[0].1 else { panic!() };
     let ErrorKind::Waited { limit, others: 1, address: with } = error.kind() else {
         panic!("{error}")
     };
@@ -206,7 +208,7 @@ fn an_opening_that_is_given_up_closes_its_socket_and_tells_nothing() {
     assert!(stage.reactor.is_empty());
     peer.request();
     assert_eq!(peer.rest(), 0);
-    assert!(stage.told.is_empty());
+    assert!(stage.reported.is_empty());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Event sources with servers that end, break, refuse and redirect (WHATWG HTML §9.2).
 
 mod over;
-mod told;
+mod reported;
 
 use std::net::TcpListener;
 use std::sync::{Mutex, mpsc};

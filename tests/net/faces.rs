@@ -78,13 +78,13 @@ fn echoed<S: moonwire::Sys>(
         };
         sent.unwrap();
     };
-    let told = run(&mut reactor, |conn, event| match event {
+    let reported = run(&mut reactor, |conn, event| match event {
         Event::Opened(_) if at_once => (0..=messages.len()).for_each(|_| send(conn)),
         Event::Opened(_) => send(conn),
         Event::Text(_) | Event::Binary(_) if !at_once => send(conn),
         _ => {}
     });
-    let got = told.into_iter().filter_map(|t| match t {
+    let got = reported.into_iter().filter_map(|t| match t {
         OwnedEvent::Text(text) => Some(Message::Text(text)),
         OwnedEvent::Binary(data) => Some(Message::Binary(data)),
         _ => None,
@@ -159,7 +159,7 @@ fn every_size_comes_back_through_the_client() {
         let mut left: Vec<Message> = SIZES.iter().map(|&n| message(n % 2 == 1, n)).collect();
         let mut want = left.clone();
         left.reverse();
-        let mut told = collect(&mut events, |_, event| {
+        let mut reported = collect(&mut events, |_, event| {
             match event {
                 Event::Opened(_) | Event::Text(_) | Event::Binary(_) => match left.pop() {
                     Some(Message::Text(text)) => client.send_text(id, &text),
@@ -171,10 +171,10 @@ fn every_size_comes_back_through_the_client() {
             .unwrap();
             matches!(event, Event::Closed(_))
         });
-        let told = told.remove(&id).unwrap();
+        let reported = reported.remove(&id).unwrap();
         want.reverse();
-        for told in told {
-            match told {
+        for reported in reported {
+            match reported {
                 OwnedEvent::Text(text) => assert!(want.pop() == Some(Message::Text(text))),
                 OwnedEvent::Binary(data) => assert!(want.pop() == Some(Message::Binary(data))),
                 _ => {}
@@ -214,12 +214,12 @@ fn several_threads_send_through_one_client() {
         texts == THREADS * EACH * ids.len()
     });
     senders.into_iter().for_each(|s| s.join().unwrap());
-    more.into_iter().for_each(|(id, told)| all.entry(id).or_default().extend(told));
+    more.into_iter().for_each(|(id, reported)| all.entry(id).or_default().extend(reported));
     for id in ids {
         // Each thread's messages come back in its order.
         let mut next = [0; THREADS];
-        for told in &all[&id] {
-            let OwnedEvent::Text(text) = told else { continue };
+        for reported in &all[&id] {
+            let OwnedEvent::Text(text) = reported else { continue };
             let (thread, i) = text.split_once(' ').unwrap();
             let next = &mut next[thread.parse::<usize>().unwrap()];
             assert_eq!(i.parse::<usize>().unwrap(), *next);
@@ -264,7 +264,7 @@ fn send_then_close_loses_nothing() {
         let server = sponge(secure);
         let mut reactor = Reactor::new(trusting()).unwrap();
         reactor.open(options(&server.url())).unwrap();
-        let told = run(&mut reactor, |conn, event| {
+        let reported = run(&mut reactor, |conn, event| {
             if let Event::Opened(_) = event {
                 (0..10).for_each(|_| conn.send_binary(&piece).unwrap());
                 conn.close(4002, "").unwrap();
@@ -272,7 +272,10 @@ fn send_then_close_loses_nothing() {
                 assert_eq!(conn.send_text("late"), Err(Misuse::NotOpen));
             }
         });
-        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(
+            matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+            "{reported:?}"
+        );
         assert_eq!(server.join(), (3_000_000, 4002), "the reactor");
 
         let server = sponge(secure);
@@ -325,11 +328,11 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
         let server = sponge(secure);
         let mut reactor = Reactor::new(trusting()).unwrap();
         let id = reactor.open(options(&server.url())).unwrap();
-        let mut told = 0;
+        let mut reported = 0;
         while !reactor.is_empty() {
             let mut opened = false;
             let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
-                told += 1;
+                reported += 1;
                 opened = matches!(event, Event::Opened(_));
             };
             reactor.turn(Some(soon()), &mut sink).unwrap();
@@ -338,7 +341,7 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
                 reactor.release(id, &CloseFrame::new(1001, ""));
             }
         }
-        assert_eq!((server.join(), told), ((20 * 300_000, 1001), 1), "the reactor");
+        assert_eq!((server.join(), reported), ((20 * 300_000, 1001), 1), "the reactor");
     }
 }
 

@@ -161,8 +161,8 @@ fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
             // Some of these servers never stop; the time for draining them does not matter here.
             let limits = Limits { linger: Duration::from_millis(50), ..Limits::default() };
             let config = Config { limits, ..trusting() };
-            let told = events(options(&url).timeout(limit), config);
-            let (error, opened) = failure(&told);
+            let reported = events(options(&url).timeout(limit), config);
+            let (error, opened) = failure(&reported);
             let text = error.to_string();
             assert!(!opened, "{name}: {text}");
             if name == "the end at once" {
@@ -183,8 +183,8 @@ fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
 fn a_timeout_is_an_error_kind_of_its_own() {
     let server = serve(|mut p| p.rest());
     let limit = Duration::from_millis(50);
-    let told = events(options(&server.url()).timeout(limit), trusting());
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Timeout(d) if *d == limit));
+    let reported = events(options(&server.url()).timeout(limit), trusting());
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Timeout(d) if *d == limit));
     server.join();
 }
 

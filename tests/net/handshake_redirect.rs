@@ -35,8 +35,8 @@ fn hop_each_and_open(l: &TcpListener, answers: &[String], open: bool) -> Vec<Str
     requests
 }
 
-fn why(told: &[OwnedEvent]) -> (&HttpError, &Error) {
-    let [OwnedEvent::Closed(Closed::Failed(error))] = told else { panic!("{told:?}") };
+fn why(reported: &[OwnedEvent]) -> (&HttpError, &Error) {
+    let [OwnedEvent::Closed(Closed::Failed(error))] = reported else { panic!("{reported:?}") };
     match error.kind() {
         ErrorKind::Handshake(HandshakeError::Redirect { why, response }) => {
             assert_eq!(error.stage(), Stage::Handshake);
@@ -79,12 +79,15 @@ fn each_status_leads_to_where_it_says() {
         let mut reactor = Reactor::new(config).unwrap();
         reactor.open(follow(&server.url(), 2)).unwrap();
         let mut answered = None;
-        let told = run(&mut reactor, |_, event| {
+        let reported = run(&mut reactor, |_, event| {
             if let Event::Opened(opened) = event {
                 answered = Some(opened.url.as_str().to_owned());
             }
         });
-        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(
+            matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+            "{reported:?}"
+        );
         let again = format!("ws://{}/again?r", server.address);
         assert_eq!(answered.as_deref(), Some(&*again), "{status}");
         let there = format!("redirected: {status} to ws://{}/there?***", server.address);
@@ -126,8 +129,8 @@ fn credentials_of_a_handshake_reach_nobody_else_and_do_not_come_back() {
         .and_then(|o| o.secret_protocol("token.hidden4"))
         .unwrap();
     let (config, said) = watched(Config { resolve: resolve.into(), ..Config::default() });
-    let told = events(options, config);
-    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+    let reported = events(options, config);
+    assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
     let requests = server.join();
     assert_eq!(requests.len(), 4);
     for (i, (request, host)) in requests.iter().zip(["a", "a", "b", "a"]).enumerate() {
@@ -152,8 +155,8 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
             p.write(found(301, &location).as_bytes());
             p.rest();
         });
-        let told = events(follow(&server.url(), 5), trusting());
-        let (why, error) = why(&told);
+        let reported = events(follow(&server.url(), 5), trusting());
+        let (why, error) = why(&reported);
         assert_eq!(why, &HttpError::Downgrade);
         let text = error.to_string();
         assert!(
@@ -169,8 +172,8 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
     });
     let location = http(&secure.url());
     let first = listen(move |l| hop_each_and_open(&l, &[found(302, &location)], false));
-    let told = events(follow(&first.url(), 1), trusting());
-    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+    let reported = events(follow(&first.url(), 1), trusting());
+    assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
     first.join();
     secure.join();
 
@@ -178,8 +181,8 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
     let secure = serve_tls("other", |mut p| p.begins());
     let (location, there) = (secure.url(), secure.url());
     let first = listen(move |l| hop_each_and_open(&l, &[found(302, &location)], false));
-    let told = events(follow(&first.url(), 1), trusting());
-    let (error, _) = failure(&told);
+    let reported = events(follow(&first.url(), 1), trusting());
+    let (error, _) = failure(&reported);
     assert!(matches!(error.kind(), ErrorKind::Certificate(..)), "{error}");
     assert_eq!((error.stage(), error.url()), (Stage::Tls, &*there));
     first.join();
@@ -191,16 +194,16 @@ fn a_loop_of_handshakes_ends_after_as_many_hops_as_were_asked_for() {
     for max in [0, 1, 4] {
         let server =
             listen(move |l| hop_each_and_open(&l, &vec![found(302, "/"); max as usize + 1], false));
-        let told = events(follow(&server.url(), max), Config::default());
+        let reported = events(follow(&server.url(), max), Config::default());
         if max == 0 {
-            let (error, _) = failure(&told);
+            let (error, _) = failure(&reported);
             let text = error.to_string();
             assert!(
                 text.contains("302 Moved to /; redirects are not followed, connect there"),
                 "{text}"
             );
         } else {
-            assert_eq!(why(&told).0, &HttpError::ManyRedirects(max));
+            assert_eq!(why(&reported).0, &HttpError::ManyRedirects(max));
         }
         assert_eq!(server.join().len(), max as usize + 1);
     }
@@ -223,8 +226,8 @@ fn what_is_no_place_for_a_handshake_to_go() {
         "ws://caf\u{e9}.example/",
     ] {
         let server = listen(move |l| hop_each_and_open(&l, &[found(302, location)], false));
-        let told = events(follow(&server.url(), 5), Config::default());
-        let (why, error) = why(&told);
+        let reported = events(follow(&server.url(), 5), Config::default());
+        let (why, error) = why(&reported);
         assert!(matches!(why, HttpError::Location(_)), "{location}: {error}");
         let text = error.to_string();
         assert!(text.is_ascii() && !text.contains("pass@"), "{text}");
@@ -232,8 +235,8 @@ fn what_is_no_place_for_a_handshake_to_go() {
     }
     let two = "HTTP/1.1 302 Go\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n";
     let server = listen(move |l| hop_each_and_open(&l, &[two.to_owned()], false));
-    let told = events(follow(&server.url(), 5), Config::default());
-    assert_eq!(why(&told).0, &HttpError::Locations);
+    let reported = events(follow(&server.url(), 5), Config::default());
+    assert_eq!(why(&reported).0, &HttpError::Locations);
     server.join();
 }
 
@@ -246,10 +249,10 @@ fn the_body_of_a_redirect_is_not_waited_for_and_one_without_a_target_is_an_answe
         ("HTTP/1.1 403 No\r\nLocation: /\r\nContent-Length: 5\r\n\r\nsorry", false),
     ] {
         let server = listen(move |l| hop_each_and_open(&l, &[answer.to_owned()], followed));
-        let told = events(follow(&server.url(), 1).limits(limits.clone()), Config::default());
+        let reported = events(follow(&server.url(), 1).limits(limits.clone()), Config::default());
         match followed {
-            true => assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}"),
-            false => assert_eq!(failure(&told).0.response().unwrap().body, b"sorry"),
+            true => assert!(matches!(reported[0], OwnedEvent::Opened), "{reported:?}"),
+            false => assert_eq!(failure(&reported).0.response().unwrap().body, b"sorry"),
         }
         server.join();
     }
@@ -273,8 +276,8 @@ fn the_policy_is_asked_for_every_hop_of_a_handshake() {
             true => (follow(&server.url(), 1).policy(policy), Config::default()),
             false => (follow(&server.url(), 1), Config { policy, ..Config::default() }),
         };
-        let told = events(options, config);
-        let (error, _) = failure(&told);
+        let reported = events(options, config);
+        let (error, _) = failure(&reported);
         assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
         assert_eq!(error.url(), format!("ws://{to}/"));
         assert_eq!(nobody.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
@@ -301,8 +304,8 @@ fn a_time_limit_covers_all_hops_of_a_handshake() {
         }
         hops
     });
-    let told = events(follow(&server.url(), u32::MAX).timeout(limit), Config::default());
-    let (error, _) = failure(&told);
+    let reported = events(follow(&server.url(), u32::MAX).timeout(limit), Config::default());
+    let (error, _) = failure(&reported);
     let late = matches!(error.kind(), ErrorKind::Timeout(l) if *l == limit);
     assert!(late, "{error}");
     // A client that connects and sends nothing ends the server.

@@ -20,17 +20,17 @@ impl Asking {
         Asking(Reactor::new(config).unwrap())
     }
 
-    fn told(&mut self, options: StreamOptions) -> Vec<OwnedEvent> {
+    fn events_of(&mut self, options: StreamOptions) -> Vec<OwnedEvent> {
         self.0.open(options.keep_alive(true)).unwrap();
         run(&mut self.0, |_, _| {})
     }
 
     /// The body of the response, and its head.
     fn ask(&mut self, options: StreamOptions) -> (String, Box<Response>) {
-        let mut told = self.told(options);
-        assert!(is_complete(&told), "{told:?}");
-        let text = String::from_utf8(body(&told)).unwrap();
-        let OwnedEvent::Response(response) = told.remove(0) else { panic!("{told:?}") };
+        let mut reported = self.events_of(options);
+        assert!(is_complete(&reported), "{reported:?}");
+        let text = String::from_utf8(body(&reported)).unwrap();
+        let OwnedEvent::Response(response) = reported.remove(0) else { panic!("{reported:?}") };
         (text, response)
     }
 }
@@ -71,8 +71,8 @@ fn requests_go_over_one_connection() {
         assert_eq!(server.count(), 1);
         // A request without the option has its own connection.
         asking.0.open(get(&server.url())).unwrap();
-        let told = run(&mut asking.0, |_, _| {});
-        assert_eq!(body(&told), b"1 0");
+        let reported = run(&mut asking.0, |_, _| {});
+        assert_eq!(body(&reported), b"1 0");
     }
 }
 
@@ -140,14 +140,14 @@ fn meddling(
     secure: bool,
     meddle: impl Fn(&mut Peer) -> bool + Send + Sync + 'static,
 ) -> (Many, impl FnOnce()) {
-    let ((tell, told), (say, said)) = (channel::<()>(), channel::<()>());
-    let ends = Mutex::new(Some((told, say)));
+    let ((tell, reported), (say, said)) = (channel::<()>(), channel::<()>());
+    let ends = Mutex::new(Some((reported, say)));
     let server = many(secure, move |connection, mut p| {
         let ends: Option<(Receiver<()>, _)> = ends.lock().unwrap().take();
         p.next_request();
         p.write(of(&connection.to_string()).as_bytes());
-        if let Some((told, say)) = ends {
-            told.recv().unwrap();
+        if let Some((reported, say)) = ends {
+            reported.recv().unwrap();
             let goes_on = meddle(&mut p);
             say.send(()).unwrap();
             if !goes_on {
@@ -249,15 +249,15 @@ fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
             };
             let mut asking = Asking::new(trusting());
             asking.ask(request());
-            let told = asking.told(request());
+            let reported = asking.events_of(request());
             let heard: Vec<(usize, String)> = heard.try_iter().collect();
-            assert_eq!(is_complete(&told), again, "{told:?}");
+            assert_eq!(is_complete(&reported), again, "{reported:?}");
             let connections: Vec<usize> = heard.iter().map(|(connection, _)| *connection).collect();
             assert_eq!(connections, if again { vec![0, 0, 1] } else { vec![0, 0] });
             assert!(heard.iter().all(|(_, request)| *request == heard[0].1), "{heard:?}");
             assert!(heard[0].1.ends_with(body));
             if !again {
-                let error = failure(&told).0;
+                let error = failure(&reported).0;
                 let text = error.to_string();
                 assert!(
                     text.contains("; the connection was kept from an earlier request"),
@@ -379,16 +379,16 @@ fn a_client_keeps_them_and_closes_them_at_its_end() {
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     for _ in 0..3 {
         client.open(get(&server.url()).keep_alive(true)).unwrap();
-        let (mut told, mut over) = (Vec::new(), false);
+        let (mut reported, mut over) = (Vec::new(), false);
         while !over {
             events
                 .wait(Some(soon()), |_, event| {
                     over |= matches!(event, Event::Closed(_));
-                    told.push(keep(event));
+                    reported.push(keep(event));
                 })
                 .unwrap();
         }
-        assert_eq!(body(&told), b"0");
+        assert_eq!(body(&reported), b"0");
     }
     assert_eq!(server.count(), 1);
     drop(events);

@@ -19,7 +19,7 @@ fn the_iterator_gives_all_events_and_ends_with_the_last_connection() {
     assert!(client.is_empty());
     let ids: Vec<_> = (0..20).map(|_| client.open(options(server.url())).unwrap()).collect();
     assert_eq!(client.len(), 20);
-    let mut told: HashMap<_, Vec<_>> = HashMap::new();
+    let mut reported: HashMap<_, Vec<_>> = HashMap::new();
     for event in &mut events {
         let (id, event) = event.unwrap();
         match event {
@@ -31,10 +31,10 @@ fn the_iterator_gives_all_events_and_ends_with_the_last_connection() {
             Event::Text(_) => client.close(id, 1000, "").unwrap(),
             _ => {}
         }
-        told.entry(id).or_default().push(event);
+        reported.entry(id).or_default().push(event);
     }
     for id in ids {
-        let of_one = &told[&id];
+        let of_one = &reported[&id];
         assert!(matches!(&of_one[1], Event::Pong(data) if **data == *b"p"), "{of_one:?}");
         assert!(matches!(of_one.last(), Some(Event::Closed(Closed::Clean(_)))), "{of_one:?}");
         assert!(!client.is_open(id));
@@ -88,7 +88,7 @@ fn what_the_iterator_has_taken_and_not_given_the_next_wait_gives() {
         events.wait(now, |_, event| got.push(keep(event))).unwrap();
         over = matches!(got.last(), Some(OwnedEvent::Closed(_)));
     }
-    let texts = got.iter().filter_map(|told| match told {
+    let texts = got.iter().filter_map(|reported| match reported {
         OwnedEvent::Text(text) => Some(text.parse::<usize>().unwrap()),
         _ => None,
     });

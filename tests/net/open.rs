@@ -56,11 +56,14 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
             });
             let url = server.url();
             let limits = Limits { message: 1000, ..Limits::default() };
-            let told = events(options(&url), Config { limits, ..trusting() });
-            let (error, opened) = failure(&told);
+            let reported = events(options(&url), Config { limits, ..trusting() });
+            let (error, opened) = failure(&reported);
             assert!(opened);
-            assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "before"), "{name}: {told:?}");
-            assert_eq!(told.len(), 3, "{name}: {told:?}");
+            assert!(
+                matches!(&reported[1], OwnedEvent::Text(t) if t == "before"),
+                "{name}: {reported:?}"
+            );
+            assert_eq!(reported.len(), 3, "{name}: {reported:?}");
             // A limit of ours is not a rule for the server (FAULTS 80).
             let rule = if *code == 1009 { "" } else { "the server broke RFC 6455 §" };
             let want = format!("{url}: connection: {rule}{reason}");
@@ -88,8 +91,8 @@ fn a_large_text_that_turns_out_wrong_is_refused_though_nothing_follows() {
                 p.close_code()
             });
             let url = server.url();
-            let told = events(options(&url), trusting());
-            let (error, _) = failure(&told);
+            let reported = events(options(&url), trusting());
+            let (error, _) = failure(&reported);
             let want = "the server broke RFC 6455 §8.1: text message is not UTF-8";
             assert_eq!(error.to_string(), format!("{url}: connection: {want}"), "{len} {ends}");
             assert_eq!(server.join(), 1007, "{len} {ends}");
@@ -110,10 +113,10 @@ fn the_server_ends_without_a_close_frame() {
         ] {
             let server = serve_either(secure, move |mut p| p.accept(&bytes));
             let url = server.url();
-            let told = events(options(&url), trusting());
-            let (error, opened) = failure(&told);
+            let reported = events(options(&url), trusting());
+            let (error, opened) = failure(&reported);
             assert!(opened, "{name}");
-            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{name}");
+            assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{name}");
             let want = format!("{url}: connection: lost: the stream ended without a close frame");
             assert_eq!(error.to_string(), want, "{name}");
             server.join();
@@ -131,12 +134,12 @@ fn a_reset_is_a_lost_connection() {
     let url = server.url();
     let mut reactor = Reactor::new(trusting()).unwrap();
     reactor.open(options(&url)).unwrap();
-    let told = run(&mut reactor, |conn, event| {
+    let reported = run(&mut reactor, |conn, event| {
         if let Event::Opened(_) = event {
             conn.send_text("go").unwrap();
         }
     });
-    let (error, _) = failure(&told);
+    let (error, _) = failure(&reported);
     assert!(
         matches!(error.kind(), ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::ConnectionReset)
     );
@@ -158,15 +161,15 @@ fn the_servers_close_is_reported_with_code_and_reason_and_echoed_without_one() {
             p.tcp.shutdown(std::net::Shutdown::Both).unwrap();
             echo
         });
-        let told = events(options(&server.url()), trusting());
+        let reported = events(options(&server.url()), trusting());
         let want = CloseFrame { code, reason: reason.into() };
         let [
             OwnedEvent::Opened,
             OwnedEvent::Closing(closing),
             OwnedEvent::Closed(Closed::Clean(closed)),
-        ] = &told[..]
+        ] = &reported[..]
         else {
-            panic!("{told:?}")
+            panic!("{reported:?}")
         };
         assert_eq!((closing, closed), (&want, &want));
         assert_eq!(server.join(), echo, "§5.5.1: the code comes back, or nothing");
@@ -190,8 +193,10 @@ fn a_held_back_close_lets_the_program_answer_what_came_before_it() {
     }
     reactor.send_text(id, "answer").unwrap();
     reactor.answer_close(id);
-    let told = run(&mut reactor, |_, _| {});
-    assert!(matches!(&told[..], [OwnedEvent::Closed(Closed::Clean(f))] if f.code == Some(1000)));
+    let reported = run(&mut reactor, |_, _| {});
+    assert!(
+        matches!(&reported[..], [OwnedEvent::Closed(Closed::Clean(f))] if f.code == Some(1000))
+    );
     assert_eq!(server.join(), ((0x81, b"answer".to_vec()), vec![0x03, 0xE8], true));
 }
 
@@ -229,16 +234,16 @@ fn pings_are_answered_with_their_payload_wherever_they_stand() {
             p.write(&[frame(0x8A, b"unasked"), close(1000, "")].concat());
             p.close_code()
         });
-        let told = events(options(&server.url()), trusting());
+        let reported = events(options(&server.url()), trusting());
         let [
             OwnedEvent::Opened,
             OwnedEvent::Text(text),
             OwnedEvent::Pong(pong),
             OwnedEvent::Closing(_),
             OwnedEvent::Closed(_),
-        ] = &told[..]
+        ] = &reported[..]
         else {
-            panic!("{told:?}")
+            panic!("{reported:?}")
         };
         assert_eq!((text.as_str(), &pong[..]), ("a\u{e4}", &b"unasked"[..]));
         assert_eq!(server.join(), 1000);
@@ -250,12 +255,15 @@ fn a_ping_of_ours_comes_back_as_a_pong() {
     let server = moonwire::peer::Server::bind(loopback()).unwrap().spawn().unwrap();
     let mut reactor = Reactor::new(trusting()).unwrap();
     reactor.open(options(server.url())).unwrap();
-    let told = run(&mut reactor, |conn, event| match event {
+    let reported = run(&mut reactor, |conn, event| match event {
         Event::Opened(_) => conn.ping(b"are you there").unwrap(),
         Event::Pong(_) => conn.close(1000, "").unwrap(),
         _ => {}
     });
-    assert!(matches!(&told[1], OwnedEvent::Pong(data) if data == b"are you there"), "{told:?}");
+    assert!(
+        matches!(&reported[1], OwnedEvent::Pong(data) if data == b"are you there"),
+        "{reported:?}"
+    );
 }
 
 #[test]
@@ -273,14 +281,14 @@ fn a_silent_server_is_pinged_and_given_up_and_one_that_answers_is_kept() {
             p.rest()
         });
         let options = options(&server.url()).ping_interval(Some(Duration::from_millis(20)));
-        let told = if of_the_connection {
+        let reported = if of_the_connection {
             events(options.limits(limits.clone()), trusting())
         } else {
             events(options, Config { limits: limits.clone(), ..trusting() })
         };
-        let text = failure(&told).0.to_string();
+        let text = failure(&reported).0.to_string();
         assert!(text.ends_with("the peer did not answer a keep-alive ping for 300ms"), "{text}");
-        assert_eq!(told.iter().filter(|t| matches!(t, OwnedEvent::Pong(_))).count(), 3);
+        assert_eq!(reported.iter().filter(|t| matches!(t, OwnedEvent::Pong(_))).count(), 3);
         assert_eq!(server.join(), 0);
     }
 }
@@ -307,12 +315,12 @@ fn a_silent_server_is_noticed_by_the_faces_that_wait() {
     let server = pinged();
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     client.open(options(&server.url())).unwrap();
-    let (until, mut told) = (soon(), Vec::new());
-    while !told.iter().any(|t| matches!(t, OwnedEvent::Closed(_))) {
-        assert!(Instant::now() < until, "{told:?}");
-        events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
+    let (until, mut reported) = (soon(), Vec::new());
+    while !reported.iter().any(|t| matches!(t, OwnedEvent::Closed(_))) {
+        assert!(Instant::now() < until, "{reported:?}");
+        events.wait(Some(until), |_, event| reported.push(keep(event))).unwrap();
     }
-    assert!(failure(&told).0.to_string().ends_with(reason), "{told:?}");
+    assert!(failure(&reported).0.to_string().ends_with(reason), "{reported:?}");
     server.join();
 }
 
@@ -361,18 +369,21 @@ fn messages_of_every_size_class_come_in_whole_split_and_glued() {
             p.write(&close(1000, ""));
             p.close_code()
         });
-        let told = events(options(&server.url()), trusting());
+        let reported = events(options(&server.url()), trusting());
         assert!(
-            matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+            matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
             "{:?}",
-            told.last()
+            reported.last()
         );
-        assert_eq!(told.len(), 3 + 3 * sizes.len());
+        assert_eq!(reported.len(), 3 + 3 * sizes.len());
         for (i, n) in sizes.into_iter().enumerate() {
             let at = 1 + 3 * i;
-            assert!(matches!(&told[at], OwnedEvent::Text(t) if *t == "a".repeat(n)), "{n}");
-            assert!(matches!(&told[at + 1], OwnedEvent::Binary(b) if *b == vec![0xFF; n]), "{n}");
-            assert!(matches!(&told[at + 2], OwnedEvent::Text(t) if *t == "b".repeat(n)), "{n}");
+            assert!(matches!(&reported[at], OwnedEvent::Text(t) if *t == "a".repeat(n)), "{n}");
+            assert!(
+                matches!(&reported[at + 1], OwnedEvent::Binary(b) if *b == vec![0xFF; n]),
+                "{n}"
+            );
+            assert!(matches!(&reported[at + 2], OwnedEvent::Text(t) if *t == "b".repeat(n)), "{n}");
         }
         assert_eq!(server.join(), 1000);
     }
@@ -447,9 +458,9 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
     });
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     let id = client.open(options(&server.url()).hold_close(true)).unwrap();
-    let (until, mut told) = (soon(), Vec::new());
-    while !told.iter().any(|t| matches!(t, OwnedEvent::Closed(_))) {
-        assert!(Instant::now() < until, "{told:?}");
+    let (until, mut reported) = (soon(), Vec::new());
+    while !reported.iter().any(|t| matches!(t, OwnedEvent::Closed(_))) {
+        assert!(Instant::now() < until, "{reported:?}");
         let each = |_, event: Event<'_>| {
             if let Event::Closing(_) = event {
                 // Meanwhile the poll thread sees the end of the stream.
@@ -457,11 +468,13 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
                 client.send_text(id, "answer").unwrap();
                 client.answer_close(id);
             }
-            told.push(keep(event));
+            reported.push(keep(event));
         };
         events.wait(Some(until), each).unwrap();
     }
-    let Some(OwnedEvent::Closed(Closed::Clean(frame))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Clean(frame))) = reported.last() else {
+        panic!("{reported:?}")
+    };
     assert_eq!(frame.code, Some(4000));
     assert_eq!(server.join(), ((0x81, b"answer".to_vec()), 4000, 0));
 }
@@ -475,8 +488,8 @@ fn a_connection_whose_peer_is_done_sending_does_not_wait_for_the_program_for_eve
     });
     let limits = Limits { close: Duration::from_millis(50), ..Limits::default() };
     let config = Config { limits, ..Config::default() };
-    let told = events(options(&server.url()).hold_close(true), config);
-    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+    let reported = events(options(&server.url()).hold_close(true), config);
+    assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
     assert_eq!(server.join(), 1000);
 }
 
@@ -540,12 +553,12 @@ fn limits_without_measure_neither_panic_nor_hang() {
         let config = Config { limits: limits.clone(), ..Config::default() };
         let mut reactor = Reactor::new(config).unwrap();
         reactor.open(moonwire::Options::new(server.url()).unwrap()).unwrap();
-        let told = run(&mut reactor, |conn, event| match event {
+        let reported = run(&mut reactor, |conn, event| match event {
             Event::Opened(_) => conn.send_text("x").unwrap(),
             Event::Text(_) => conn.close(1000, "").unwrap(),
             _ => {}
         });
-        assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "x"), "{limits:?}");
+        assert!(matches!(&reported[1], OwnedEvent::Text(t) if t == "x"), "{limits:?}");
         // The thread of a client lingers, too.
         drop(Client::spawn(Config { limits, ..Config::default() }).unwrap());
     }

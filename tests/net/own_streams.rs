@@ -33,13 +33,13 @@ fn echo_once(mut p: Peer) -> (String, usize) {
 fn talk(ask: Options, config: Config) {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(ask).unwrap();
-    let told = run(&mut reactor, |conn, event| match event {
+    let reported = run(&mut reactor, |conn, event| match event {
         Event::Opened(_) => conn.send_text("hello").unwrap(),
         Event::Text(_) => conn.close(1000, "").unwrap(),
         _ => {}
     });
-    assert!(matches!(&told[1], OwnedEvent::Text(text) if text == "hello"), "{told:?}");
-    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+    assert!(matches!(&reported[1], OwnedEvent::Text(text) if text == "hello"), "{reported:?}");
+    assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
 }
 
 #[test]
@@ -85,10 +85,13 @@ fn over_tls_the_name_of_the_url_is_verified_whatever_the_stream_leads_to() {
             }
         });
         let ask = options(&format!("wss://{host}/")).over(stream_to(&server));
-        let told = events(ask, trusting());
-        assert_eq!(matches!(told[0], OwnedEvent::Opened), fine, "{told:?}");
+        let reported = events(ask, trusting());
+        assert_eq!(matches!(reported[0], OwnedEvent::Opened), fine, "{reported:?}");
         if !fine {
-            assert!(matches!(failure(&told).0.kind(), ErrorKind::Certificate(..)), "{told:?}");
+            assert!(
+                matches!(failure(&reported).0.kind(), ErrorKind::Certificate(..)),
+                "{reported:?}"
+            );
         }
         server.join();
     }
@@ -101,9 +104,9 @@ fn a_request_goes_over_a_stream_of_the_program() {
         p.write(FINE.as_bytes());
         p.rest()
     });
-    let told = events(get("http://a.example/").over(stream_to(&server)), Config::default());
-    assert!(is_complete(&told), "{told:?}");
-    assert_eq!(body(&told), b"fine");
+    let reported = events(get("http://a.example/").over(stream_to(&server)), Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
+    assert_eq!(body(&reported), b"fine");
     assert_eq!(server.join(), 0, "it is closed");
 }
 
@@ -139,8 +142,8 @@ fn a_stream_that_blocks_is_one_that_does_not_from_then_on() {
 
 #[test]
 fn a_stream_is_good_for_one_connection() {
-    let used = |told: &[OwnedEvent]| {
-        let (error, _) = failure(told);
+    let used = |reported: &[OwnedEvent]| {
+        let (error, _) = failure(reported);
         assert!(matches!(error.kind(), ErrorKind::Used), "{error:?}");
         assert!(error.to_string().contains("has been used already"), "{error}");
         assert!(!error.is_transient());
@@ -197,8 +200,8 @@ fn the_policy_is_asked_for_the_url_and_for_the_peer_of_the_stream() {
             }
         });
         let ask = options("ws://a.example/").timeout(Duration::from_millis(50)).policy(policy);
-        let told = events(ask.over(stream_to(&server)), Config::default());
-        let (error, _) = failure(&told);
+        let reported = events(ask.over(stream_to(&server)), Config::default());
+        let (error, _) = failure(&reported);
         let want = [("a.example".into(), None), ("a.example".into(), Some("127.0.0.1".into()))];
         let count = refused.map_or(2, |n| n + 1);
         assert_eq!(seen.lock().unwrap()[..], want[..count]);
@@ -219,11 +222,11 @@ fn the_policy_is_asked_for_the_url_and_for_the_peer_of_the_stream() {
     }
     // This machine is not on the public internet.
     let server = serve(|mut p| p.rest_bytes().len());
-    let told = events(
+    let reported = events(
         options("ws://a.example/").over(stream_to(&server)),
         Config { policy: Policy::public(), ..Config::default() },
     );
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Denied(_)), "{told:?}");
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Denied(_)), "{reported:?}");
     assert_eq!(server.join(), 0);
 }
 
@@ -234,8 +237,8 @@ fn what_is_no_connected_stream_is_an_error_of_the_connection() {
         [std::net::UdpSocket::bind(loopback()).unwrap().into(), listener.into()];
     for stream in streams {
         let ask = options("ws://a.example/").timeout(Duration::from_millis(200)).over(stream);
-        let told = events(ask, Config::default());
-        let (_, opened) = failure(&told);
+        let reported = events(ask, Config::default());
+        let (_, opened) = failure(&reported);
         assert!(!opened);
     }
 }
@@ -277,16 +280,16 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
         others.push(theirs);
     }
     let (until, mut heads) = (soon(), vec![String::new(); 2]);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut opened = 0;
     while opened < 2 {
-        assert!(std::time::Instant::now() < until, "{heads:?} {told:?}");
+        assert!(std::time::Instant::now() < until, "{heads:?} {reported:?}");
         let mut sink = |_: &mut moonwire::Conn<'_>, event: Event<'_>| {
             if let Event::Opened(opened) = &event {
                 let transport = opened.transport.as_ref().unwrap();
                 assert_eq!(transport.peer, Some(Endpoint::Unix("".into())));
             }
-            told.push(keep(event));
+            reported.push(keep(event));
         };
         reactor.turn(Some(std::time::Instant::now()), &mut sink).unwrap();
         for (stream, head) in others.iter_mut().zip(&mut heads) {
@@ -306,7 +309,7 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
                 std::io::Write::write_all(stream, answer.as_bytes()).unwrap();
             }
         }
-        opened = told.iter().filter(|t| matches!(t, OwnedEvent::Opened)).count();
+        opened = reported.iter().filter(|t| matches!(t, OwnedEvent::Opened)).count();
     }
 }
 

@@ -36,26 +36,26 @@ fn turns(
     reactor: &mut Reactor,
     mut sink: impl FnMut(&mut Conn<'_>, &Event<'_>),
 ) -> (Vec<(ConnId, OwnedEvent)>, usize) {
-    let (until, mut told, mut panics) = (soon(), Vec::new(), 0);
+    let (until, mut reported, mut panics) = (soon(), Vec::new(), 0);
     while !reactor.is_empty() {
-        assert!(Instant::now() < until, "{told:?}");
+        assert!(Instant::now() < until, "{reported:?}");
         let turn = AssertUnwindSafe(|| {
             let mut each = |conn: &mut Conn<'_>, event: Event<'_>| {
                 sink(conn, &event);
-                told.push((conn.id(), keep(event)));
+                reported.push((conn.id(), keep(event)));
             };
             reactor.turn(Some(until), &mut each).unwrap();
         });
         panics += usize::from(catch_unwind(turn).is_err());
     }
-    (told, panics)
+    (reported, panics)
 }
 
 /// Each connection's last event is its loss by a panic, or a clean end after its messages.
-fn check(told: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
+fn check(reported: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
     for (i, id) in ids.iter().enumerate() {
         let mine: Vec<&OwnedEvent> =
-            told.iter().filter(|(of, _)| of == id).map(|(_, t)| t).collect();
+            reported.iter().filter(|(of, _)| of == id).map(|(_, t)| t).collect();
         if i == lost {
             let Some(OwnedEvent::Closed(Closed::Lost(error))) = mine.last() else {
                 panic!("{mine:?}")
@@ -65,7 +65,7 @@ fn check(told: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
         }
         let texts =
             ["a", "b", "c", "hello"].map(|text| format!("{:?}", OwnedEvent::Text(text.into())));
-        let got: Vec<String> = mine.iter().map(|told| format!("{told:?}")).collect();
+        let got: Vec<String> = mine.iter().map(|reported| format!("{reported:?}")).collect();
         assert!(texts.iter().all(|text| got.contains(text)), "{got:?}");
         assert!(matches!(mine.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{mine:?}");
     }
@@ -83,13 +83,13 @@ fn a_sink_that_panics_costs_the_connection_whose_event_it_got() {
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let ids = servers.each_ref().map(|s| reactor.open(options(&s.url())).unwrap());
     let mut first = true;
-    let (told, panics) = turns(&mut reactor, |conn, event| {
+    let (reported, panics) = turns(&mut reactor, |conn, event| {
         let mine = conn.id() == ids[1] && matches!(event, Event::Text(_));
         assert!(!(mine && std::mem::take(&mut first)), "the sink's own fault");
         answers(conn, event);
     });
     assert_eq!(panics, 1);
-    check(&told, &ids, 1);
+    check(&reported, &ids, 1);
     servers.into_iter().for_each(Scripted::join);
 }
 
@@ -106,9 +106,9 @@ fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     let mut reactor = Reactor::new(Config { policy, ..Config::default() }).unwrap();
     let mut ids = vec![reactor.open(options(&bad.url())).unwrap()];
     ids.extend(servers.iter().map(|s| reactor.open(options(&s.url())).unwrap()));
-    let (told, panics) = turns(&mut reactor, answers);
+    let (reported, panics) = turns(&mut reactor, answers);
     assert_eq!(panics, 1);
-    check(&told, &ids, 0);
+    check(&reported, &ids, 0);
     bad.join();
     servers.into_iter().for_each(Scripted::join);
 }
@@ -135,16 +135,16 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
         let servers = [(); 2].map(|()| talks());
         let mut reactor = Reactor::new(config).unwrap();
         let ids = servers.each_ref().map(|s| reactor.open(options(&s.url())).unwrap());
-        let (told, panics) = turns(&mut reactor, answers);
-        let ends = |told: &OwnedEvent| matches!(told, OwnedEvent::Closed(_));
+        let (reported, panics) = turns(&mut reactor, answers);
+        let ends = |reported: &OwnedEvent| matches!(reported, OwnedEvent::Closed(_));
         for id in ids {
-            let count = told.iter().filter(|(of, t)| *of == id && ends(t)).count();
+            let count = reported.iter().filter(|(of, t)| *of == id && ends(t)).count();
             // The panic may happen for the final event itself.
-            assert!(count == 1 || panics == 1, "{at}: {told:?}");
+            assert!(count == 1 || panics == 1, "{at}: {reported:?}");
         }
         let clean = |t: &OwnedEvent| matches!(t, OwnedEvent::Closed(Closed::Clean(_)));
-        let clean = told.iter().filter(|(_, t)| clean(t)).count();
-        assert!(clean + panics >= 2, "{at}: {told:?}");
+        let clean = reported.iter().filter(|(_, t)| clean(t)).count();
+        assert!(clean + panics >= 2, "{at}: {reported:?}");
         let was_reached = words.load(Ordering::Relaxed) > at;
         assert_eq!(panics, usize::from(was_reached), "{at}");
         // A server without a client waits on.
@@ -209,19 +209,21 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     let (client, mut events) = Client::spawn(config).unwrap();
     let options = Options::new(&server.url()).unwrap();
     let id = client.open(options.ping_interval(None)).unwrap();
-    let mut told = Vec::new();
-    while told.is_empty() {
-        events.wait(Some(soon()), |_, event| told.push(keep(event))).unwrap();
+    let mut reported = Vec::new();
+    while reported.is_empty() {
+        events.wait(Some(soon()), |_, event| reported.push(keep(event))).unwrap();
     }
-    assert!(matches!(told[..], [OwnedEvent::Opened]), "{told:?}");
+    assert!(matches!(reported[..], [OwnedEvent::Opened]), "{reported:?}");
     // It is waiting now, most likely.
     events.wait(Some(Instant::now() + Duration::from_millis(20)), |_, _| ()).unwrap();
     armed.store(1, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| client.send_text(id, "x"))).is_err());
     let until = soon();
-    events.wait(Some(until), |_, event| told.push(keep(event))).unwrap();
+    events.wait(Some(until), |_, event| reported.push(keep(event))).unwrap();
     assert!(Instant::now() < until, "it was not woken");
-    let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+        panic!("{reported:?}")
+    };
     assert!(matches!(error.kind(), ErrorKind::Panicked), "{error}");
     drop(events);
     server.join();

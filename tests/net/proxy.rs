@@ -109,12 +109,12 @@ fn a_web_socket_goes_through_every_kind_of_proxy_by_every_face() {
 
         let mut reactor = Reactor::new(config()).unwrap();
         reactor.open(options(&url)).unwrap();
-        let told = run(&mut reactor, |conn, event| match event {
+        let reported = run(&mut reactor, |conn, event| match event {
             Event::Opened(_) => conn.send_text("hello").unwrap(),
             Event::Text(_) => conn.close(1000, "").unwrap(),
             _ => {}
         });
-        assert!(matches!(&told[1], OwnedEvent::Text(text) if text == "hello"), "{told:?}");
+        assert!(matches!(&reported[1], OwnedEvent::Text(text) if text == "hello"), "{reported:?}");
         check();
 
         let (client, mut events) = Client::spawn(config()).unwrap();
@@ -246,7 +246,7 @@ fn a_field_that_a_plain_request_has_itself_stands_once() {
 
 #[test]
 fn an_override_is_what_a_proxy_gets_but_for_a_request_that_it_takes_itself() {
-    for (scheme, stream, told) in [
+    for (scheme, stream, reported) in [
         ("http", false, "CONNECT 127.0.0.9:81 "),
         ("http", true, "GET http://a.example:81/ "),
         ("socks5", true, "address 127.0.0.9:81"),
@@ -272,11 +272,11 @@ fn an_override_is_what_a_proxy_gets_but_for_a_request_that_it_takes_itself() {
             false => ended(events(options("ws://a.example:81/"), config)),
         };
         let visit = proxying.visit();
-        assert!(visit.asked.starts_with(told), "{}", visit.asked);
+        assert!(visit.asked.starts_with(reported), "{}", visit.asked);
         // The policy gets the address if the proxy does.
         let asked = asked.lock().unwrap();
         let seen = asked.iter().any(|(_, _, address)| address.as_deref() == Some("127.0.0.9"));
-        assert_eq!(seen, !told.starts_with("GET"), "{asked:?}");
+        assert_eq!(seen, !reported.starts_with("GET"), "{asked:?}");
     }
 }
 
@@ -344,8 +344,8 @@ fn each_hop_of_a_redirect_has_its_own_proxy_and_no_origin_sees_a_field_for_one()
             ..Config::default()
         };
         let host = if first_direct { "127.0.0.1" } else { "a.example" };
-        let told = events(get(&format!("http://{host}:{}/", first.address.port())), config);
-        assert!(is_complete(&told), "{told:?}");
+        let reported = events(get(&format!("http://{host}:{}/", first.address.port())), config);
+        assert!(is_complete(&reported), "{reported:?}");
         let visit = proxying.visit();
         let path = if first_direct { "/there" } else { "/" };
         let start = format!("GET http://a.example:{}{path} HTTP/1.1\r\n", behind.port());
@@ -374,26 +374,26 @@ fn against<R: Send + 'static>(
         resolve: vec![],
         ..Config::default()
     };
-    let (told, lines) = traced(options("ws://a.example/x?y").timeout(limit), config);
+    let (reported, lines) = traced(options("ws://a.example/x?y").timeout(limit), config);
     // Shown if the script has failed, whose error does not say why the client closed.
-    println!("{told:?}\n{}", lines.join("\n"));
-    (told, lines, server.join())
+    println!("{reported:?}\n{}", lines.join("\n"));
+    (reported, lines, server.join())
 }
 
 /// The error of a proxy that answers `CONNECT` with these bytes and ends the connection.
 fn answered(who: &str, answer: &str) -> (Error, Vec<String>) {
     let answer = answer.to_owned();
-    let (told, lines, ()) = against(&format!("http://{who}"), LONG, move |mut p| {
+    let (reported, lines, ()) = against(&format!("http://{who}"), LONG, move |mut p| {
         p.request();
         let _ = p.try_write(answer.as_bytes());
     });
-    (ended(told), lines)
+    (ended(reported), lines)
 }
 
 /// The error of a connection that was never open.
-fn ended(mut told: Vec<OwnedEvent>) -> Error {
-    assert_eq!(told.len(), 1, "{told:?}");
-    match told.pop() {
+fn ended(mut reported: Vec<OwnedEvent>) -> Error {
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    match reported.pop() {
         Some(OwnedEvent::Closed(moonwire::Closed::Failed(e))) => e,
         other => panic!("{other:?}"),
     }
@@ -489,10 +489,10 @@ fn nothing_that_is_secret_stands_in_what_a_refusal_shows() {
         let mut shown = format!("{proxy} {proxy:?} {ask:?}");
         let config = Config { proxy: proxy.into(), ..Config::default() };
         shown += &format!("{config:?}");
-        let (told, lines) = traced(ask, config);
+        let (reported, lines) = traced(ask, config);
         let head = server.join();
         assert!(head.contains(&format!("Proxy-Authorization: Basic {basic}\r\n")), "{head}");
-        let error = ended(told);
+        let error = ended(reported);
         assert_eq!(error.status(), Some(407));
         shown += &format!("{error} {error:?} {:#?} {}\n", error, error.reason());
         shown += &lines.join("\n");
@@ -530,14 +530,14 @@ fn nothing_that_is_secret_stands_in_what_else_a_proxy_answers() {
                 format!("http://hidden_user:hidden_word@127.0.0.1:{}", server.address.port());
             let proxy = Proxy::parse(&text).unwrap().header("X-Api-Key", "hidden_field").unwrap();
             let config = Config { proxy: proxy.into(), ..Config::default() };
-            let (told, lines) = match url.starts_with("ws") {
+            let (reported, lines) = match url.starts_with("ws") {
                 true => traced(options(url), config),
                 false => traced(StreamOptions::new("GET", url).unwrap(), config),
             };
             server.join();
             let mut shown = lines.join("\n");
-            for told in &told {
-                if let OwnedEvent::Closed(moonwire::Closed::Failed(error)) = told {
+            for reported in &reported {
+                if let OwnedEvent::Closed(moonwire::Closed::Failed(error)) = reported {
                     shown += &format!("{error} {error:?} {:?}\n", error.kind());
                 }
             }
@@ -567,7 +567,7 @@ fn a_proxy_that_closes_within_its_answer_is_reported_as_that() {
     }
     let answer = b"\x05\0\x05\0\0\x01\x7f\0\0\x01\0\x50";
     for cut in 0..answer.len() {
-        let (told, _, ()) = against("socks5h://", LONG, move |mut p| {
+        let (reported, _, ()) = against("socks5h://", LONG, move |mut p| {
             p.read(3);
             p.write(&answer[..cut.min(2)]);
             if cut >= 2 {
@@ -575,7 +575,7 @@ fn a_proxy_that_closes_within_its_answer_is_reported_as_that() {
                 p.write(&answer[2..cut]);
             }
         });
-        let error = ended(told);
+        let error = ended(reported);
         assert!(matches!(why(&error), ProxyError::Eof), "{cut}: {error:?}");
     }
 }
@@ -590,7 +590,7 @@ fn an_answer_in_single_bytes_is_an_answer() {
         ("socks5h://", vec![&b"\x05\0"[..], b"\x05\0\0\x03\x04name\0\x50"]),
     ] {
         let is_http = proxy == "http://";
-        let (told, _, ()) = against(proxy, LONG, move |mut p| {
+        let (reported, _, ()) = against(proxy, LONG, move |mut p| {
             for (i, answer) in answers.into_iter().enumerate() {
                 match i {
                     _ if is_http => drop(p.request().to_owned()),
@@ -603,7 +603,7 @@ fn an_answer_in_single_bytes_is_an_answer() {
             p.accept(&close(1000, ""));
             p.close_frame();
         });
-        assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
+        assert!(matches!(reported[0], OwnedEvent::Opened), "{reported:?}");
     }
 }
 
@@ -611,7 +611,7 @@ fn an_answer_in_single_bytes_is_an_answer() {
 fn the_time_of_the_opening_holds_for_a_proxy_that_drips() {
     // FAULTS 47: single bytes extend no limit.
     for proxy in ["http://", "socks5h://", "socks5h://u:p@"] {
-        let (told, _, ()) = against(proxy, Duration::from_millis(200), move |mut p| {
+        let (reported, _, ()) = against(proxy, Duration::from_millis(200), move |mut p| {
             p.tcp.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
             let mut bytes = match proxy {
                 "http://" => b"HTTP/1.1 200 ".iter().chain(b"a".iter().cycle().take(5000)),
@@ -635,7 +635,7 @@ fn the_time_of_the_opening_holds_for_a_proxy_that_drips() {
                 }
             }
         });
-        let error = ended(told);
+        let error = ended(reported);
         assert_eq!(error.stage(), Stage::Proxy, "{proxy}: {error}");
         assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error}");
         assert!(error.is_transient());
@@ -679,13 +679,13 @@ fn what_is_no_answer_or_too_much_of_one_ends_it() {
 /// Runs SOCKS up to the reply to the request, and ends the connection.
 fn replies(reply: &[u8]) -> Error {
     let reply = reply.to_vec();
-    let (told, ..) = against("socks5h://", LONG, move |mut p| {
+    let (reported, ..) = against("socks5h://", LONG, move |mut p| {
         p.read(3);
         p.write(b"\x05\0");
         p.read(5 + "a.example".len() + 2);
         p.write(&reply);
     });
-    ended(told)
+    ended(reported)
 }
 
 #[test]
@@ -722,16 +722,16 @@ fn each_error_of_socks_has_its_text() {
         ("socks5h://hidden_user:hidden_word@", 1, "it chose authentication method 1"),
     ] {
         let greeting = if proxy.contains('@') { 4 } else { 3 };
-        let (told, ..) = against(proxy, LONG, move |mut p| {
+        let (reported, ..) = against(proxy, LONG, move |mut p| {
             p.read(greeting);
             p.write(&[5, method]);
         });
-        let error = ended(told);
+        let error = ended(reported);
         assert!(matches!(why(&error), ProxyError::Method(m) if *m == method), "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(!format!("{error} {error:?}").contains("hidden"), "{error:?}");
     }
-    let (told, lines, login) = against("socks5h://hidden_user:hidden_word@", LONG, |mut p| {
+    let (reported, lines, login) = against("socks5h://hidden_user:hidden_word@", LONG, |mut p| {
         p.read(4);
         p.write(&[5, 2]);
         let login = p.read(1 + 1 + 11 + 1 + 11);
@@ -739,7 +739,7 @@ fn each_error_of_socks_has_its_text() {
         login
     });
     assert_eq!(login, b"\x01\x0bhidden_user\x0bhidden_word");
-    let error = ended(told);
+    let error = ended(reported);
     assert!(matches!(why(&error), ProxyError::Login), "{error:?}");
     assert!(
         error.to_string().ends_with("it does not accept the user name and the password"),
@@ -759,13 +759,13 @@ fn a_second_address_is_sent_on_another_connection_when_the_first_is_refused() {
         let proxy = listen({
             let codes = codes.clone();
             move |listener| {
-                let mut told = Vec::new();
+                let mut reported = Vec::new();
                 for code in codes {
                     let mut peer = Peer::plain(listener.accept().unwrap().0);
                     peer.read(3);
                     peer.write(b"\x05\0");
                     let request = peer.read(10);
-                    told.push(request[4..8].to_vec());
+                    reported.push(request[4..8].to_vec());
                     peer.write(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]);
                     match code {
                         0 => {
@@ -775,7 +775,7 @@ fn a_second_address_is_sent_on_another_connection_when_the_first_is_refused() {
                         _ => assert_eq!(peer.rest(), 0, "nothing more is said here"),
                     }
                 }
-                told
+                reported
             }
         });
         let each = |ip: [u8; 4]| Override {
@@ -788,12 +788,12 @@ fn a_second_address_is_sent_on_another_connection_when_the_first_is_refused() {
             proxy: Proxy::parse(&format!("socks5://{}", proxy.address)).unwrap().into(),
             ..Config::default()
         };
-        let told = events(options("ws://many.example:81/"), config);
+        let reported = events(options("ws://many.example:81/"), config);
         assert_eq!(proxy.join(), dead, "each in its turn");
         match opens {
-            true => assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}"),
+            true => assert!(matches!(reported[0], OwnedEvent::Opened), "{reported:?}"),
             false => {
-                let error = ended(told);
+                let error = ended(reported);
                 let last = *codes.last().unwrap();
                 assert!(matches!(why(&error), ProxyError::Socks(c) if *c == last), "{error:?}");
             }
@@ -812,11 +812,11 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
             resolve: vec![to("a.example", SocketAddr::from(([127, 0, 0, 9], 80)))],
             ..Config::default()
         };
-        for told in [
+        for reported in [
             events(options("ws://a.example:80/"), config_of(&config)),
             events(get("http://a.example:80/"), config_of(&config)),
         ] {
-            let error = ended(told);
+            let error = ended(reported);
             let ProxyError::Unreached(kind) = why(&error) else { panic!("{error:?}") };
             assert!(matches!(&**kind, ErrorKind::Connect(all) if all.len() == 1), "{error:?}");
             let part = format!("proxy: {scheme}://{closed}: {closed}: Connection refused");
@@ -1011,13 +1011,13 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     let mut reactor = Reactor::new(config).unwrap();
     let [a, again, b] = ["a.example", "a.example", "b.example"]
         .map(|host| reactor.open(options(&format!("ws://{host}/"))).unwrap());
-    let mut told: Vec<(ConnId, OwnedEvent)> = Vec::new();
+    let mut reported: Vec<(ConnId, OwnedEvent)> = Vec::new();
     listener.set_nonblocking(true).unwrap();
     let mut accepted = Vec::new();
     // Turns that do not wait, more than any step needs.
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, _| accepted.len() == 2);
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, _| accepted.len() == 2);
     for _ in 0..20 {
-        turns(&mut reactor, &listener, &mut accepted, &mut told, |_, _| true);
+        turns(&mut reactor, &listener, &mut accepted, &mut reported, |_, _| true);
     }
     assert_eq!(accepted.len(), 2, "the second to the same name waits");
     let heads: Vec<_> = accepted.iter_mut().map(|peer| peer.request().to_owned()).collect();
@@ -1026,16 +1026,16 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     // The one is refused, and the next gets its turn; the other opens meanwhile.
     accepted[0].write(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n");
     accepted[1].write(b"HTTP/1.1 200 OK\r\n\r\n");
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, told| {
-        accepted.len() == 3 && told.iter().any(|(id, _)| *id == a)
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, reported| {
+        accepted.len() == 3 && reported.iter().any(|(id, _)| *id == a)
     });
     accepted[1].head.clear();
     accepted[1].accept(b"");
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |_, told| {
-        told.iter().any(|(id, t)| *id == b && matches!(t, OwnedEvent::Opened))
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |_, reported| {
+        reported.iter().any(|(id, t)| *id == b && matches!(t, OwnedEvent::Opened))
     });
     assert!(accepted[2].request().starts_with("CONNECT a.example:80 "));
-    assert!(!told.iter().any(|(id, _)| *id == again));
+    assert!(!reported.iter().any(|(id, _)| *id == again));
 }
 
 #[test]
@@ -1050,21 +1050,21 @@ fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
     let limit = Duration::from_millis(300);
     let [first, second] =
         [(); 2].map(|()| reactor.open(options("ws://a.example/").timeout(limit)).unwrap());
-    let (mut told, mut accepted) = (Vec::new(), Vec::new());
+    let (mut reported, mut accepted) = (Vec::new(), Vec::new());
     listener.set_nonblocking(true).unwrap();
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, _| accepted.len() == 1);
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, _| accepted.len() == 1);
     accepted[0].request();
     accepted[0].write(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n");
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, told| {
-        accepted.len() == 2 && told.iter().any(|(id, _)| *id == first)
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, reported| {
+        accepted.len() == 2 && reported.iter().any(|(id, _)| *id == first)
     });
     // It gets the request, and sends nothing.
     assert!(accepted[1].request().starts_with("CONNECT a.example:80 "));
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |_, told| {
-        told.iter().any(|(id, _)| *id == second)
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |_, reported| {
+        reported.iter().any(|(id, _)| *id == second)
     });
-    let of_second = told.into_iter().filter(|(id, _)| *id == second);
-    let error = ended(of_second.map(|(_, told)| told).collect());
+    let of_second = reported.into_iter().filter(|(id, _)| *id == second);
+    let error = ended(of_second.map(|(_, reported)| reported).collect());
     assert!(matches!(error.kind(), ErrorKind::Timeout(at) if *at == limit), "{error}");
     assert_eq!(error.stage(), Stage::Proxy);
 }
@@ -1086,11 +1086,11 @@ fn an_address_that_a_proxy_gets_counts_whatever_name_led_there() {
     for host in ["a.example", "b.example", "127.0.0.8"] {
         reactor.open(options(&format!("ws://{host}/"))).unwrap();
     }
-    let (mut told, mut accepted) = (Vec::new(), Vec::new());
+    let (mut reported, mut accepted) = (Vec::new(), Vec::new());
     listener.set_nonblocking(true).unwrap();
-    turns(&mut reactor, &listener, &mut accepted, &mut told, |accepted, _| accepted.len() == 2);
+    turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, _| accepted.len() == 2);
     for _ in 0..20 {
-        turns(&mut reactor, &listener, &mut accepted, &mut told, |_, _| true);
+        turns(&mut reactor, &listener, &mut accepted, &mut reported, |_, _| true);
     }
     assert_eq!(accepted.len(), 2, "one name waits for the other, and not the other address");
 }
@@ -1100,19 +1100,20 @@ fn turns(
     reactor: &mut Reactor,
     listener: &TcpListener,
     accepted: &mut Vec<Peer>,
-    told: &mut Vec<(ConnId, OwnedEvent)>,
+    reported: &mut Vec<(ConnId, OwnedEvent)>,
     done: impl Fn(&[Peer], &[(ConnId, OwnedEvent)]) -> bool,
 ) {
     let until = soon();
     loop {
-        assert!(Instant::now() < until, "{told:?}");
-        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| told.push((conn.id(), keep(event)));
+        assert!(Instant::now() < until, "{reported:?}");
+        let mut sink =
+            |conn: &mut Conn<'_>, event: Event<'_>| reported.push((conn.id(), keep(event)));
         reactor.turn(Some(Instant::now()), &mut sink).unwrap();
         match listener.accept() {
             Ok((tcp, _)) => accepted.push(Peer::plain(tcp)),
             Err(e) => assert_eq!(e.kind(), Io::WouldBlock, "{e}"),
         }
-        if done(accepted, told) {
+        if done(accepted, reported) {
             return;
         }
     }
@@ -1152,9 +1153,9 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
             ..Config::default()
         };
         let url = "ws://a.example:80/hidden?hidden";
-        let (told, lines) = traced(secret(url), config);
+        let (reported, lines) = traced(secret(url), config);
         server.join();
-        let error = ended(told);
+        let error = ended(reported);
         assert_eq!(error.stage(), Stage::Proxy, "{error}");
         let text =
             format!("{error} {error:?} {} {}\n{}", error.url(), error.reason(), lines.join("\n"));
@@ -1165,7 +1166,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
             );
         }
         // The proxy has closed; the policy refused one of the addresses.
-        let (told, lines) = traced(
+        let (reported, lines) = traced(
             secret(url),
             Config {
                 proxy: Proxy::parse(&format!("{scheme}://{}", closed_port())).unwrap().into(),
@@ -1183,7 +1184,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
                 ..Config::default()
             },
         );
-        let error = ended(told);
+        let error = ended(reported);
         assert!(matches!(why(&error), ProxyError::Unreached(_)), "{error:?}");
         shows_nothing(&format!("{error} {error:?}\n{}", lines.join("\n")));
     }
@@ -1197,8 +1198,8 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
         ..Config::default()
     };
     let ask = StreamOptions::get(&format!("http://a.example:{}/hidden?hidden", server.port()));
-    let (told, lines) = traced(ask.unwrap().secret_url(), config);
-    let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
+    let (reported, lines) = traced(ask.unwrap().secret_url(), config);
+    let OwnedEvent::Response(response) = &reported[0] else { panic!("{reported:?}") };
     shows_nothing(&format!("{response:?}\n{}", lines.join("\n")));
     assert!(lines.iter().any(|line| line.starts_with("-> head GET *** HTTP/1.1 | Host: *** |")));
 }

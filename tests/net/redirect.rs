@@ -51,7 +51,7 @@ fn what_the_second_server_is_asked() {
         if !matches!(method, "GET" | "HEAD") {
             options = options.header("Content-Type", "text/x").unwrap().body("a body").unwrap();
         }
-        let told = events(options, Config::default());
+        let reported = events(options, Config::default());
         let (first, second) = (first.join(), second.join());
         assert!(first.starts_with(&format!("{method} / HTTP/1.1\r\n")), "{first}");
         let want = format!("{asked} /there?q HTTP/1.1\r\n");
@@ -59,10 +59,10 @@ fn what_the_second_server_is_asked() {
         assert_eq!(second.ends_with("\r\n\r\na body"), with_body, "{second}");
         assert_eq!(second.contains("Content-Type"), with_body, "{second}");
         assert_eq!(second.contains("Content-Length"), with_body, "{second}");
-        let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
+        let OwnedEvent::Response(response) = &reported[0] else { panic!("{reported:?}") };
         assert_eq!((response.status, response.url.as_str()), (200, &*location));
-        assert_eq!(body(&told), if method == "HEAD" { &b""[..] } else { b"fine" });
-        assert!(is_complete(&told));
+        assert_eq!(body(&reported), if method == "HEAD" { &b""[..] } else { b"fine" });
+        assert!(is_complete(&reported));
     }
 }
 
@@ -83,8 +83,8 @@ fn credentials_reach_nobody_else_and_do_not_come_back() {
         .and_then(|o| o.secret_header("X-Key", "hidden3"))
         .and_then(|o| o.header("X-Fine", "shown"))
         .unwrap();
-    let told = events(options, Config { resolve, ..Config::default() });
-    assert!(is_complete(&told), "{told:?}");
+    let reported = events(options, Config { resolve, ..Config::default() });
+    assert!(is_complete(&reported), "{reported:?}");
     let requests = server.join();
     for (i, (request, host)) in requests.iter().zip(["a", "a", "b", "b2", "a"]).enumerate() {
         assert!(request.contains(&format!("\r\nHost: {host}.example:")), "{request}");
@@ -104,9 +104,9 @@ fn from_tls_to_plain_text_is_refused_and_the_other_way_followed() {
         p.write(found(301, &location).as_bytes());
         p.rest();
     });
-    let told = events(get(&server.url()), trusting());
+    let reported = events(get(&server.url()), trusting());
     server.join();
-    let (error, opened) = failure(&told);
+    let (error, opened) = failure(&reported);
     assert!(!opened);
     assert_eq!(http_error(error), &HttpError::Downgrade);
     assert_eq!((error.stage(), error.status()), (Stage::Response, Some(301)));
@@ -119,8 +119,8 @@ fn from_tls_to_plain_text_is_refused_and_the_other_way_followed() {
     });
     let location = http(&secure.url());
     let first = listen(move |l| answer_each(&l, &[found(302, &location)]));
-    let told = events(get(&first.url()), trusting());
-    assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true));
+    let reported = events(get(&first.url()), trusting());
+    assert_eq!((body(&reported), is_complete(&reported)), (b"fine".to_vec(), true));
     first.join();
     secure.join();
 }
@@ -131,8 +131,8 @@ fn a_certificate_is_verified_on_every_hop() {
     let secure = serve_tls("other", |mut p| p.begins());
     let location = http(&secure.url());
     let first = listen(move |l| answer_each(&l, &[found(302, &location)]));
-    let told = events(get(&first.url()), trusting());
-    let (error, _) = failure(&told);
+    let reported = events(get(&first.url()), trusting());
+    let (error, _) = failure(&reported);
     assert!(matches!(error.kind(), ErrorKind::Certificate(..)), "{error}");
     assert_eq!((error.stage(), error.url()), (Stage::Tls, &*http(&secure.url())));
     first.join();
@@ -142,8 +142,8 @@ fn a_certificate_is_verified_on_every_hop() {
 #[test]
 fn a_loop_ends_after_ten() {
     let server = listen(|l| answer_each(&l, &vec![found(302, "/"); 11]).len());
-    let told = events(get(&server.url()), Config::default());
-    let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+    let reported = events(get(&server.url()), Config::default());
+    let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else { panic!("{reported:?}") };
     assert_eq!(http_error(error), &HttpError::ManyRedirects(10));
     assert_eq!(server.join(), 11);
     // One less is allowed; and the limit can be set.
@@ -152,8 +152,8 @@ fn a_loop_ends_after_ten() {
         answers.extend(fine.then(|| FINE.to_owned()));
         let server = listen(move |l| answer_each(&l, &answers).len());
         let limits = Limits { redirects: max, ..Limits::default() };
-        let told = events(get(&server.url()).limits(limits), Config::default());
-        assert_eq!(is_complete(&told), fine, "{told:?}");
+        let reported = events(get(&server.url()).limits(limits), Config::default());
+        assert_eq!(is_complete(&reported), fine, "{reported:?}");
         server.join();
     }
 }
@@ -180,8 +180,8 @@ fn what_is_no_place_to_go() {
         "http://caf\u{e9}.example/",
     ] {
         let server = listen(move |l| answer_each(&l, &[found(302, location)]).len());
-        let told = events(get(&server.url()), Config::default());
-        let (error, opened) = failure(&told);
+        let reported = events(get(&server.url()), Config::default());
+        let (error, opened) = failure(&reported);
         assert!(!opened);
         assert!(matches!(http_error(error), HttpError::Location(_)), "{location}: {error}");
         assert_eq!((error.stage(), error.status()), (Stage::Response, Some(302)));
@@ -198,8 +198,8 @@ fn line_breaks_in_a_location_are_never_decoded() {
         let location = "/%0d%0aX-Injected:%20y%0D%0A%0D%0AGET%20/2?%0a#%0d%0a";
         answer_each(&l, &[found(302, location), FINE.to_owned()])
     });
-    let told = events(get(&server.url()), Config::default());
-    assert!(is_complete(&told), "{told:?}");
+    let reported = events(get(&server.url()), Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
     let second = server.join().remove(1);
     let line = "GET /%0d%0aX-Injected:%20y%0D%0A%0D%0AGET%20/2?%0a HTTP/1.1";
     assert_eq!(second.lines().next(), Some(line));
@@ -222,8 +222,8 @@ fn what_stands_behind_a_redirect_is_not_read_and_its_connection_closed() {
         let os = if with_poll { Os::with_poll(&config.limits) } else { Os::new(&config.limits) };
         let mut reactor = Reactor::with_sys(os.unwrap(), config).unwrap();
         reactor.open(get(&first.url())).unwrap();
-        let told = run(&mut reactor, |_, _| {});
-        assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true));
+        let reported = run(&mut reactor, |_, _| {});
+        assert_eq!((body(&reported), is_complete(&reported)), (b"fine".to_vec(), true));
         first.join();
         second.join();
     }
@@ -245,8 +245,8 @@ fn a_redirect_before_the_body_is_out_sends_it_whole_to_the_next() {
         p.rest()
     });
     let data = pattern(LEN);
-    let told = events(ask("PUT", &first.url()).body(&data).unwrap(), Config::default());
-    assert!(is_complete(&told), "{:?}", told.last());
+    let reported = events(ask("PUT", &first.url()).body(&data).unwrap(), Config::default());
+    assert!(is_complete(&reported), "{:?}", reported.last());
     assert!(second.join() == data);
     first.join();
 }
@@ -255,8 +255,8 @@ fn a_redirect_before_the_body_is_out_sends_it_whole_to_the_next() {
 fn a_hop_that_fails_names_where_it_led() {
     let closed = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
     let server = listen(move |l| answer_each(&l, &[found(302, &format!("http://{closed}/x"))]));
-    let told = events(get(&server.url()), Config::default());
-    let (error, _) = failure(&told);
+    let reported = events(get(&server.url()), Config::default());
+    let (error, _) = failure(&reported);
     assert_eq!((error.stage(), error.status()), (Stage::Connect, None));
     assert_eq!(error.url(), format!("http://{closed}/x"));
     server.join();
@@ -281,13 +281,16 @@ fn a_time_limit_covers_all_hops() {
     let limit = Duration::from_millis(300);
     let limits = Limits { redirects: u32::MAX, ..Limits::default() };
     let options = get(&server.url()).limits(limits.clone()).timeout(limit);
-    let told = events(options, Config::default());
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Timeout(l) if *l == limit), "{told:?}");
+    let reported = events(options, Config::default());
+    assert!(
+        matches!(failure(&reported).0.kind(), ErrorKind::Timeout(l) if *l == limit),
+        "{reported:?}"
+    );
     // Without its own limit, the sum of both limits applies.
     let limits = Limits { opening: limit / 2, response: limit / 2, ..limits };
     let options = StreamOptions::get(&http(&server.url())).unwrap().limits(limits);
-    let told = events(options, Config::default());
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Timeout(_)), "{told:?}");
+    let reported = events(options, Config::default());
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Timeout(_)), "{reported:?}");
     let mut stop = std::net::TcpStream::connect(server.address).unwrap();
     std::io::Write::write_all(&mut stop, b"STOP\r\n\r\n").unwrap();
     server.join();

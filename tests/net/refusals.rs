@@ -24,9 +24,9 @@ fn refusing(secure: bool, answer: &'static [u8]) -> Scripted<usize> {
 }
 
 fn refused(ask: impl Into<Ask>) -> Error {
-    let told = events(ask, trusting());
-    let [OwnedEvent::Closed(Closed::Failed(_))] = &told[..] else { panic!("{told:?}") };
-    match told.into_iter().next() {
+    let reported = events(ask, trusting());
+    let [OwnedEvent::Closed(Closed::Failed(_))] = &reported[..] else { panic!("{reported:?}") };
+    match reported.into_iter().next() {
         Some(OwnedEvent::Closed(Closed::Failed(e))) => e,
         other => panic!("{other:?}"),
     }
@@ -119,10 +119,10 @@ fn what_is_wrong_with_an_answer_has_its_name() {
         for delivery in [Delivery::Events, Delivery::EventBytes, Delivery::Blocks] {
             let answer: &'static str = format!("HTTP/1.1 {status} X\r\n{rest}").leak();
             let server = refusing(false, answer.as_bytes());
-            let told = moonwire_events(get(&http(&server.url())).delivery(delivery));
+            let reported = moonwire_events(get(&http(&server.url())).delivery(delivery));
             server.join();
             let is_refused = if delivery == Delivery::Blocks { blocks } else { events.is_some() };
-            match &told[..] {
+            match &reported[..] {
                 [OwnedEvent::Closed(Closed::Failed(error))] if is_refused => {
                     let response = error.response().unwrap();
                     assert_eq!(response.status, status);
@@ -139,7 +139,9 @@ fn what_is_wrong_with_an_answer_has_its_name() {
                         assert!(text.ends_with(events.unwrap()), "{text}");
                     }
                 }
-                told => assert!(!is_refused && is_complete(told), "{status} {rest:?}: {told:?}"),
+                reported => {
+                    assert!(!is_refused && is_complete(reported), "{status} {rest:?}: {reported:?}")
+                }
             }
         }
     }

@@ -38,8 +38,8 @@ fn the_name_of_the_url_stands_in_the_greeting_of_tls() {
         });
         let url = format!("wss://{host}:{}/", server.address.port());
         let config = Config { resolve: vec![to(resolved, server.address)], ..trusting() };
-        let told = events(options(&url), config);
-        assert_eq!(failure(&told).0.stage(), Stage::Tls);
+        let reported = events(options(&url), config);
+        assert_eq!(failure(&reported).0.stage(), Stage::Tls);
         assert_eq!(server.join().as_deref(), named, "{host}");
     }
 }
@@ -153,12 +153,12 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
     let (again, full) = (Some((HandshakeKind::Resumed, true)), Some((HandshakeKind::Full, true)));
     let url = server.url().replacen("ws", "wss", 1);
     let refused = |config| {
-        let told = events(options(&url), config);
-        assert!(matches!(failure(&told).0.kind(), ErrorKind::Certificate(..)), "{told:?}");
+        let reported = events(options(&url), config);
+        assert!(matches!(failure(&reported).0.kind(), ErrorKind::Certificate(..)), "{reported:?}");
     };
     let welcomed = |config| {
-        let told = events(options(&url), config);
-        assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
+        let reported = events(options(&url), config);
+        assert!(matches!(reported[0], OwnedEvent::Opened), "{reported:?}");
     };
     welcomed(config(&tls));
     // The same configuration may resume it.
@@ -257,11 +257,11 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
         let config = Config { resolve, policy: all, ..Config::default() };
         let mut reactor = Reactor::with_sys(sys, config).unwrap();
         reactor.open(get(&format!("http://{host}.example:{port}/")).policy(its)).unwrap();
-        let told = run(&mut reactor, |_, _| {});
+        let reported = run(&mut reactor, |_, _| {});
         match stage {
-            None => assert!(is_complete(&told), "{told:?}"),
+            None => assert!(is_complete(&reported), "{reported:?}"),
             Some(stage) => {
-                let (error, _) = failure(&told);
+                let (error, _) = failure(&reported);
                 assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
                 assert_eq!(error.stage(), stage);
             }

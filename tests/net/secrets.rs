@@ -27,10 +27,10 @@ impl Write for Kept {
 pub(crate) fn traced(ask: impl Into<Ask>, config: Config) -> (Vec<OwnedEvent>, Vec<String>) {
     let kept = Kept::default();
     let observer = Some(Box::new(Lines::new(kept.clone())) as _);
-    let told = events(ask, Config { observer, ..config });
+    let reported = events(ask, Config { observer, ..config });
     let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
     let lines = text.lines().map(|l| l.split_once("#0 ").expect(l).1.to_owned()).collect();
-    (told, lines)
+    (reported, lines)
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn the_trace_of_a_stream() {
         .and_then(|o| o.secret_header("X-Key", "hidden"))
         .and_then(|o| o.body("x"))
         .unwrap();
-    let (told, lines) = traced(options, Config::default());
-    assert!(is_complete(&told), "{told:?}");
+    let (reported, lines) = traced(options, Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
     let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"));
     let (a, b) = (first.address, second.address);
     let sixty_four = "0123456789012345678901234567890123456789012345678901234567890123";
@@ -92,8 +92,8 @@ fn the_trace_of_an_event_stream() {
         p.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nid: 1\ndata: x\n\n");
     });
     let options = get(&server.url()).delivery(moonwire::proto::http::Delivery::Events);
-    let (told, lines) = traced(options, Config::default());
-    assert!(is_complete(&told), "{told:?}");
+    let (reported, lines) = traced(options, Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
     assert!(lines.iter().any(|l| l == "<- body 1 \"x\""), "{lines:#?}");
     server.join();
 }
@@ -128,13 +128,13 @@ fn a_secret_url_is_shown_nowhere() {
     let url = format!("http://a.example:{}/secretpath?key=hidden", server.address.port());
     let options = secret(&url);
     shows_nothing(&format!("{options:?} {:?}", Ask::from(options.clone())));
-    let (told, lines) = traced(options, Config { resolve, ..Config::default() });
+    let (reported, lines) = traced(options, Config { resolve, ..Config::default() });
     server.join();
-    let (error, opened) = failure(&told);
+    let (error, opened) = failure(&reported);
     assert!(opened);
     let (url, reason, kind) = (error.url(), error.reason(), error.kind());
     shows_nothing(&format!("{error} {error:?} {url} {reason} {kind:?}"));
-    let OwnedEvent::Response(response) = &told[0] else { panic!("{told:?}") };
+    let OwnedEvent::Response(response) = &reported[0] else { panic!("{reported:?}") };
     assert_eq!(response.url.to_string(), "***");
     assert!(response.url.as_str().ends_with("/secretpath"), "the program may read it");
     shows_nothing(&lines.join("\n"));
@@ -159,20 +159,20 @@ fn errors_of_a_secret_url_do_not_tell_it() {
     // No server listens.
     let closed = std::net::TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
     let url = format!("http://a.example:{}/secretpath", closed.port());
-    let (told, lines) = traced(secret(&url), resolve("a.example", closed));
-    shows_nothing(&format!("{told:?} {}\n{}", failure(&told).0, lines.join("\n")));
+    let (reported, lines) = traced(secret(&url), resolve("a.example", closed));
+    shows_nothing(&format!("{reported:?} {}\n{}", failure(&reported).0, lines.join("\n")));
     // The certificate of another host.
     let server = serve_tls("other", |mut p| p.begins());
     let url = format!("https://a.example:{}/secretpath", server.address.port());
-    let (told, lines) = traced(secret(&url), resolve("a.example", server.address));
-    shows_nothing(&format!("{} {}", failure(&told).0, lines.join("\n")));
+    let (reported, lines) = traced(secret(&url), resolve("a.example", server.address));
+    shows_nothing(&format!("{} {}", failure(&reported).0, lines.join("\n")));
     server.join();
     // Redirects to something that is not a URL.
     for location in ["http://a.example:99999/hidden", "ws://a.example/hidden", "//x@a.example/"] {
         let server = listen(move |l| answer_each_and_close(&l, &[found(302, location)]));
         let url = format!("http://a.example:{}/secretpath", server.address.port());
-        let (told, lines) = traced(secret(&url), resolve("a.example", server.address));
-        shows_nothing(&format!("{told:?} {}\n{}", failure(&told).0, lines.join("\n")));
+        let (reported, lines) = traced(secret(&url), resolve("a.example", server.address));
+        shows_nothing(&format!("{reported:?} {}\n{}", failure(&reported).0, lines.join("\n")));
         server.join();
     }
     // Options that are refused.
@@ -192,8 +192,8 @@ fn the_trace_of_a_failure_names_no_query() {
         p.request();
         p.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nwhole");
     });
-    let (told, lines) = traced(get(&format!("{}?key=hidden", server.url())), Config::default());
-    assert!(failure(&told).0.url().ends_with("?***"));
+    let (reported, lines) = traced(get(&format!("{}?key=hidden", server.url())), Config::default());
+    assert!(failure(&reported).0.url().ends_with("?***"));
     let want = "-- ended: body: truncated: the stream ended 4 bytes before the body did";
     assert_eq!(lines.last().map(String::as_str), Some(want));
     assert!(!lines.join("\n").contains("hidden"), "{lines:#?}");

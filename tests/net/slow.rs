@@ -113,13 +113,16 @@ fn a_close_right_behind_much_comes_behind_all_of_it() {
         let server = reads_all(secure, 12);
         let mut reactor = Reactor::new(Config { limits: limits(), ..trusting() }).unwrap();
         reactor.open(options(&server.url())).unwrap();
-        let told = run(&mut reactor, |conn, event| {
+        let reported = run(&mut reactor, |conn, event| {
             if let Event::Opened(_) = event {
                 (0..12).for_each(|_| conn.send_binary(&piece).unwrap());
                 conn.close(4001, "").unwrap();
             }
         });
-        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(
+            matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+            "{reported:?}"
+        );
         assert_eq!((server.join(), reactor.lost()), (4001, 0), "the reactor");
     }
 }
@@ -154,20 +157,22 @@ fn a_server_that_closes_and_is_gone_has_lost_what_it_did_not_read() {
         });
         let mut reactor = Reactor::new(trusting()).unwrap();
         reactor.open(options(&server.url())).unwrap();
-        let told = run(&mut reactor, |conn, event| {
+        let reported = run(&mut reactor, |conn, event| {
             if let Event::Opened(_) = event {
                 conn.send_binary(&vec![7; MUCH]).unwrap();
             }
         });
         server.join();
-        let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+        let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+            panic!("{reported:?}")
+        };
         let lost = error.unsent();
         // A part of the first record may have left.
         let most = on_wire(MUCH) - if secure { 0 } else { 1000 };
         assert!((1..=most).contains(&lost), "{error}");
         let words = format!("; {lost} bytes that were accepted did not leave");
         assert!(error.to_string().ends_with(&words), "{error}");
-        assert_eq!((reactor.unsent(), reactor.lost()), (0, 0), "it was told");
+        assert_eq!((reactor.unsent(), reactor.lost()), (0, 0), "it was reported");
     }
 }
 
@@ -187,12 +192,15 @@ fn a_server_that_closes_and_reads_on_gets_it_all() {
         let limits = Limits { close: 700 * MS, linger: 700 * MS, ..Limits::default() };
         let mut reactor = Reactor::new(Config { limits, ..trusting() }).unwrap();
         reactor.open(options(&server.url())).unwrap();
-        let told = run(&mut reactor, |conn, event| {
+        let reported = run(&mut reactor, |conn, event| {
             if let Event::Opened(_) = event {
                 conn.send_binary(&vec![7; MUCH]).unwrap();
             }
         });
-        assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+        assert!(
+            matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+            "{reported:?}"
+        );
         assert_eq!(server.join(), (0x88, 1000u16.to_be_bytes().to_vec()));
     }
 }
@@ -210,8 +218,8 @@ fn an_upload_that_is_slower_than_the_limit_of_the_response_is_answered() {
         let limits = Limits { response: 700 * MS, ..Limits::default() };
         let data = pattern(MUCH);
         let options = StreamOptions::new("POST", &http(&server.url())).unwrap();
-        let told = events(options.body(&data).unwrap().limits(limits), trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true));
+        let reported = events(options.body(&data).unwrap().limits(limits), trusting());
+        assert_eq!((body(&reported), is_complete(&reported)), (b"fine".to_vec(), true));
         assert!(server.join() == data);
     }
 }
@@ -290,8 +298,8 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
         p.close_code();
         count
     });
-    let told = events(options(&server.url()).ping_interval(Some(Duration::ZERO)), trusting());
-    assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+    let reported = events(options(&server.url()).ping_interval(Some(Duration::ZERO)), trusting());
+    assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
     // Every 100 ms; without a floor there would be thousands.
     let count = server.join();
     assert!((1..=20).contains(&count), "{count} pings");
@@ -391,13 +399,15 @@ fn a_reset_ends_a_pause() {
     });
     let mut reactor = Reactor::new(trusting()).unwrap();
     reactor.open(options(&server.url())).unwrap();
-    let told = run(&mut reactor, |conn, event| {
+    let reported = run(&mut reactor, |conn, event| {
         if let Event::Opened(_) = event {
             conn.send_text("go").unwrap();
             conn.pause();
         }
     });
-    let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+        panic!("{reported:?}")
+    };
     assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
     server.join();
 }
@@ -406,15 +416,16 @@ fn a_reset_ends_a_pause() {
 fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Vec<OwnedEvent> {
     let ids: Vec<_> =
         (0..count).map(|_| reactor.open(options(url).timeout(limit)).unwrap()).collect();
-    let (until, mut told) = (soon(), Vec::new());
-    while told.len() < count {
-        assert!(Instant::now() < until, "{} of {count}", told.len());
-        let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| told.push((conn.id(), keep(event)));
+    let (until, mut reported) = (soon(), Vec::new());
+    while reported.len() < count {
+        assert!(Instant::now() < until, "{} of {count}", reported.len());
+        let mut sink =
+            |conn: &mut Conn<'_>, event: Event<'_>| reported.push((conn.id(), keep(event)));
         reactor.turn(Some(until), &mut sink).unwrap();
     }
     // The first request is served first.
-    assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
-    told.into_iter().map(|(_, told)| told).collect()
+    assert_eq!(reported.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+    reported.into_iter().map(|(_, reported)| reported).collect()
 }
 
 /// FAULTS 69.
@@ -434,8 +445,8 @@ fn a_queue_before_a_server_takes_longer_than_each_may_and_nobody_fails() {
         let limits = Limits { opening_per_peer: per_peer, ..Limits::default() };
         let mut reactor = Reactor::new(Config { limits, ..Config::default() }).unwrap();
         // All of them take 1.2 s.
-        let told = opened(&mut reactor, &server.url(), COUNT, 600 * MS);
-        assert!(told.iter().all(|t| matches!(t, OwnedEvent::Opened)), "{told:?}");
+        let reported = opened(&mut reactor, &server.url(), COUNT, 600 * MS);
+        assert!(reported.iter().all(|t| matches!(t, OwnedEvent::Opened)), "{reported:?}");
         assert_eq!(server.join().len(), COUNT);
     }
 }
@@ -453,10 +464,10 @@ fn a_handshake_that_hangs_fails_alone() {
         ((0..3).map(open).collect::<Vec<_>>(), hung)
     });
     let mut reactor = Reactor::new(Config::default()).unwrap();
-    let told = opened(&mut reactor, &server.url(), 4, 400 * MS);
-    let OwnedEvent::Closed(Closed::Failed(error)) = &told[0] else { panic!("{told:?}") };
+    let reported = opened(&mut reactor, &server.url(), 4, 400 * MS);
+    let OwnedEvent::Closed(Closed::Failed(error)) = &reported[0] else { panic!("{reported:?}") };
     assert_eq!(error.stage(), Stage::Handshake, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Timeout(limit) if *limit == 400 * MS), "{error}");
-    assert!(told[1..].iter().all(|t| matches!(t, OwnedEvent::Opened)), "{told:?}");
+    assert!(reported[1..].iter().all(|t| matches!(t, OwnedEvent::Opened)), "{reported:?}");
     assert_eq!(server.join().0.len(), 3);
 }

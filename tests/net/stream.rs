@@ -24,16 +24,16 @@ fn a_stream_tells_its_head_its_pieces_and_its_end() {
             peer.write(answer);
         });
         let url = http(&server.url()) + "x?y";
-        let told = events(get(&url).delivery(Delivery::Raw), trusting());
+        let reported = events(get(&url).delivery(Delivery::Raw), trusting());
         server.join();
         let [
             OwnedEvent::Response(r),
             OwnedEvent::Chunk(a),
             OwnedEvent::Chunk(b),
             OwnedEvent::Closed(Closed::Complete),
-        ] = &told[..]
+        ] = &reported[..]
         else {
-            panic!("{told:?}")
+            panic!("{reported:?}")
         };
         assert_eq!((r.status, r.url.as_str()), (200, url.as_str()));
         assert_eq!(r.headers.as_bytes(), b"Transfer-Encoding: chunked\r\nA: b\r\n");
@@ -58,9 +58,12 @@ fn any_status_is_a_response() {
             p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
             p.rest()
         });
-        let told = events(get(&server.url()), Config::default());
-        assert!(matches!(&told[0], OwnedEvent::Response(r) if r.status == status), "{told:?}");
-        assert_eq!((body(&told), is_complete(&told)), (want.as_bytes().to_vec(), true));
+        let reported = events(get(&server.url()), Config::default());
+        assert!(
+            matches!(&reported[0], OwnedEvent::Response(r) if r.status == status),
+            "{reported:?}"
+        );
+        assert_eq!((body(&reported), is_complete(&reported)), (want.as_bytes().to_vec(), true));
         server.join();
     }
 }
@@ -74,8 +77,8 @@ fn a_response_that_is_over_ends_the_connection_whatever_the_server_does() {
             p.write(format!("{FINE}{FINE}").as_bytes());
             p.rest()
         });
-        let told = events(get(&server.url()), trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true));
+        let reported = events(get(&server.url()), trusting());
+        assert_eq!((body(&reported), is_complete(&reported)), (b"fine".to_vec(), true));
         server.join();
     }
 }
@@ -89,14 +92,20 @@ fn only_close_notify_ends_a_body_without_length() {
     // FAULTS 61. Without TLS there is only the end of the stream.
     for parting in [Parting::Plain, Parting::CloseNotify] {
         let (url, server) = answer_and_part(&format!("{UNTIL_EOF}hello"), parting);
-        let told = events(get(&url), trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"hello".to_vec(), true), "{told:?}");
+        let reported = events(get(&url), trusting());
+        assert_eq!(
+            (body(&reported), is_complete(&reported)),
+            (b"hello".to_vec(), true),
+            "{reported:?}"
+        );
         server.join();
     }
     let (url, server) = answer_and_part(&format!("{UNTIL_EOF}hello"), Parting::Cut);
-    let told = events(get(&url), trusting());
-    assert_eq!(body(&told), b"hello");
-    let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+    let reported = events(get(&url), trusting());
+    assert_eq!(body(&reported), b"hello");
+    let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+        panic!("{reported:?}")
+    };
     assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Truncated(None))), "{error}");
     assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)));
     let want = format!("{url}: body: truncated: the stream ended before the body did");
@@ -109,8 +118,12 @@ fn a_body_with_a_length_needs_no_close_notify() {
     let answers = [format!("{LENGTH}0123456789"), format!("{CHUNKED}A\r\n0123456789\r\n0\r\n\r\n")];
     for answer in answers {
         let (url, server) = answer_and_part(&answer, Parting::Cut);
-        let told = events(get(&url), trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"0123456789".to_vec(), true), "{told:?}");
+        let reported = events(get(&url), trusting());
+        assert_eq!(
+            (body(&reported), is_complete(&reported)),
+            (b"0123456789".to_vec(), true),
+            "{reported:?}"
+        );
         server.join();
     }
 }
@@ -128,13 +141,13 @@ fn a_body_that_stops_early_is_lost() {
             (CHUNKED.to_owned(), None),
         ] {
             let (url, server) = answer_and_part(&start, parting);
-            let told = events(get(&url), trusting());
-            let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else {
-                panic!("{told:?}")
+            let reported = events(get(&url), trusting());
+            let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+                panic!("{reported:?}")
             };
             let ErrorKind::Http(HttpError::Truncated(n)) = error.kind() else { panic!("{error}") };
             assert_eq!((*n, error.status()), (missing, Some(200)), "{start:?}");
-            assert!(matches!(told[0], OwnedEvent::Response(_)));
+            assert!(matches!(reported[0], OwnedEvent::Response(_)));
             server.join();
         }
     }
@@ -145,8 +158,10 @@ fn no_answer_at_all() {
     for parting in [Parting::Plain, Parting::Cut, Parting::CloseNotify] {
         for bytes in ["", "HTTP/1.1 200 OK\r\nA: b\r\n"] {
             let (url, server) = answer_and_part(bytes, parting);
-            let told = events(get(&url), trusting());
-            let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+            let reported = events(get(&url), trusting());
+            let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else {
+                panic!("{reported:?}")
+            };
             assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Eof)), "{error}");
             let status = (!bytes.is_empty()).then_some(200);
             assert_eq!((error.stage(), error.status()), (Stage::Response, status));
@@ -168,13 +183,13 @@ fn a_reset_within_the_body_is_no_end() {
             });
             let mut reactor = Reactor::new(trusting()).unwrap();
             reactor.open(get(&server.url())).unwrap();
-            let told = run(&mut reactor, |_, event| {
+            let reported = run(&mut reactor, |_, event| {
                 if let Event::Chunk(_) = event {
                     let _ = sender.send(());
                 }
             });
-            let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else {
-                panic!("{told:?}")
+            let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+                panic!("{reported:?}")
             };
             let reset = std::io::ErrorKind::ConnectionReset;
             assert!(matches!(error.kind(), ErrorKind::Io(e) if e.kind() == reset), "{error}");
@@ -199,8 +214,10 @@ fn what_is_no_http() {
             p.write(bytes.as_bytes());
             p.rest()
         });
-        let told = events(get(&server.url()), Config::default());
-        let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+        let reported = events(get(&server.url()), Config::default());
+        let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else {
+            panic!("{reported:?}")
+        };
         assert_eq!(error.stage(), Stage::Response);
         assert!(error.to_string().contains(want), "{error}");
         assert!(error.to_string().bytes().all(|b| (b' '..=b'~').contains(&b)), "{error}");
@@ -211,15 +228,15 @@ fn what_is_no_http() {
 #[test]
 fn nobody_there() {
     let closed = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
-    let told = events(get(&format!("http://{closed}/")), Config::default());
-    let (error, _) = failure(&told);
+    let reported = events(get(&format!("http://{closed}/")), Config::default());
+    let (error, _) = failure(&reported);
     assert_eq!((error.stage(), error.status()), (Stage::Connect, None));
     assert!(matches!(error.kind(), ErrorKind::Connect(all) if all.len() == 1), "{error}");
 
     let mut reactor = Reactor::with_sys(Watched::new(), Config::default()).unwrap();
     reactor.open(get("http://nonexistent.invalid/")).unwrap();
-    let told = run(&mut reactor, |_, _| {});
-    let (error, _) = failure(&told);
+    let reported = run(&mut reactor, |_, _| {});
+    let (error, _) = failure(&reported);
     assert_eq!(error.stage(), Stage::Resolve);
     assert!(matches!(error.kind(), ErrorKind::Resolve(_)), "{error}");
 }
@@ -233,8 +250,8 @@ fn tls_that_does_not_come_about() {
         p.rest();
     });
     let url = http(&server.url()).replacen("http", "https", 1);
-    let told = events(get(&url), trusting());
-    let (error, _) = failure(&told);
+    let reported = events(get(&url), trusting());
+    let (error, _) = failure(&reported);
     assert_eq!(error.stage(), Stage::Tls);
     assert!(matches!(error.kind(), ErrorKind::Tls(..)), "{error}");
     server.join();
@@ -258,10 +275,10 @@ fn tls_that_does_not_come_about() {
         let to = server.address;
         let resolve = vec![Override { host: host.into(), port: to.port(), to }];
         let url = format!("https://{host}:{}/", to.port());
-        let told = events(get(&url), Config { resolve, ..trusting() });
-        assert_eq!(is_complete(&told), fine, "{name}: {told:?}");
+        let reported = events(get(&url), Config { resolve, ..trusting() });
+        assert_eq!(is_complete(&reported), fine, "{name}: {reported:?}");
         if !fine {
-            let (error, _) = failure(&told);
+            let (error, _) = failure(&reported);
             assert_eq!(error.stage(), Stage::Tls);
             assert!(matches!(error.kind(), ErrorKind::Certificate(..)), "{name}: {error}");
         }
@@ -271,18 +288,18 @@ fn tls_that_does_not_come_about() {
     // The end of the stream within the handshake.
     let server = serve(|mut p| p.record());
     let url = http(&server.url()).replacen("http", "https", 1);
-    let told = events(get(&url), trusting());
-    assert_eq!(failure(&told).0.stage(), Stage::Tls, "{told:?}");
+    let reported = events(get(&url), trusting());
+    assert_eq!(failure(&reported).0.stage(), Stage::Tls, "{reported:?}");
     server.join();
 }
 
 const SHORT: Duration = Duration::from_millis(60);
 
 /// The limit that was exceeded.
-fn limit(told: &[OwnedEvent]) -> (Stage, Duration) {
-    match failure(told).0.kind() {
-        ErrorKind::Timeout(limit) => (failure(told).0.stage(), *limit),
-        _ => panic!("{told:?}"),
+fn limit(reported: &[OwnedEvent]) -> (Stage, Duration) {
+    match failure(reported).0.kind() {
+        ErrorKind::Timeout(limit) => (failure(reported).0.stage(), *limit),
+        _ => panic!("{reported:?}"),
     }
 }
 
@@ -296,19 +313,19 @@ fn a_server_that_does_not_answer() {
             })
         };
         let server = hangs();
-        let told = events(get(&server.url()).timeout(SHORT * 5), trusting());
-        assert_eq!(limit(&told), (Stage::Response, SHORT * 5));
+        let reported = events(get(&server.url()).timeout(SHORT * 5), trusting());
+        assert_eq!(limit(&reported), (Stage::Response, SHORT * 5));
         server.join();
         // Limits of the reactor or of the stream: the response has its own.
         let limits = Limits { response: SHORT, ..Limits::default() };
         for own in [false, true] {
             let server = hangs();
             let options = StreamOptions::get(&http(&server.url())).unwrap();
-            let told = match own {
+            let reported = match own {
                 false => events(options, Config { limits: limits.clone(), ..trusting() }),
                 true => events(options.limits(limits.clone()), trusting()),
             };
-            assert_eq!(limit(&told), (Stage::Response, SHORT));
+            assert_eq!(limit(&reported), (Stage::Response, SHORT));
             server.join();
         }
     }
@@ -316,8 +333,8 @@ fn a_server_that_does_not_answer() {
     let server = serve(|mut p| p.rest());
     let url = http(&server.url()).replacen("http", "https", 1);
     let limits = Limits { opening: SHORT, ..Limits::default() };
-    let told = events(StreamOptions::get(&url).unwrap(), Config { limits, ..trusting() });
-    assert_eq!(limit(&told), (Stage::Tls, SHORT));
+    let reported = events(StreamOptions::get(&url).unwrap(), Config { limits, ..trusting() });
+    assert_eq!(limit(&reported), (Stage::Tls, SHORT));
     server.join();
 }
 
@@ -335,8 +352,8 @@ fn bytes_that_drip_do_not_move_the_limit() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        let told = events(get(&server.url()).timeout(SHORT * 5), Config::default());
-        assert_eq!(limit(&told).1, SHORT * 5);
+        let reported = events(get(&server.url()).timeout(SHORT * 5), Config::default());
+        assert_eq!(limit(&reported).1, SHORT * 5);
         server.join();
     }
 }
@@ -352,8 +369,12 @@ fn a_body_has_all_the_time_unless_its_silence_is_limited() {
         }
         p.write(b"0\r\n\r\n");
     });
-    let told = events(get(&server.url()).timeout(SHORT * 3), Config::default());
-    assert_eq!((body(&told), is_complete(&told)), (b"xxxxx".to_vec(), true), "{told:?}");
+    let reported = events(get(&server.url()).timeout(SHORT * 3), Config::default());
+    assert_eq!(
+        (body(&reported), is_complete(&reported)),
+        (b"xxxxx".to_vec(), true),
+        "{reported:?}"
+    );
     server.join();
 
     for start in [CHUNKED, LENGTH, UNTIL_EOF] {
@@ -362,8 +383,10 @@ fn a_body_has_all_the_time_unless_its_silence_is_limited() {
             p.write(start.as_bytes());
             p.rest()
         });
-        let told = events(get(&server.url()).idle(Some(SHORT)), Config::default());
-        let Some(OwnedEvent::Closed(Closed::Lost(error))) = told.last() else { panic!("{told:?}") };
+        let reported = events(get(&server.url()).idle(Some(SHORT)), Config::default());
+        let Some(OwnedEvent::Closed(Closed::Lost(error))) = reported.last() else {
+            panic!("{reported:?}")
+        };
         assert!(matches!(error.kind(), ErrorKind::Idle(d) if *d == SHORT), "{error}");
         assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)));
         server.join();
@@ -386,9 +409,9 @@ fn event_streams() {
                 }
                 p.write(b"0\r\n\r\n");
             });
-            let told = events(get(&server.url()).delivery(delivery), trusting());
-            assert!(is_complete(&told), "{told:?}");
-            let got: Vec<String> = told
+            let reported = events(get(&server.url()).delivery(delivery), trusting());
+            assert!(is_complete(&reported), "{reported:?}");
+            let got: Vec<String> = reported
                 .iter()
                 .filter_map(|t| match t {
                     OwnedEvent::ServerSent(e) => Some(format!("{} {} {}", e.event, e.data, e.id)),
@@ -411,8 +434,8 @@ fn event_streams() {
         p.request();
         p.write(b"HTTP/1.1 401 No\r\nContent-Type: text/html\r\n\r\ndata: x\n\n");
     });
-    let told = events(get(&server.url()).delivery(Delivery::Events), Config::default());
-    let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+    let reported = events(get(&server.url()).delivery(Delivery::Events), Config::default());
+    let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else { panic!("{reported:?}") };
     assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Status(_))), "{error}");
     assert_eq!(error.status(), Some(401));
     server.join();
@@ -523,14 +546,14 @@ fn a_stream_is_no_websocket() {
     });
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let id = reactor.open(get(&server.url())).unwrap();
-    let told = run(&mut reactor, |conn, event| {
+    let reported = run(&mut reactor, |conn, event| {
         if !matches!(event, Event::Closed(_)) {
             assert!(conn.send_text("x").is_err() && conn.send_binary(b"x").is_err());
             assert!(conn.ping(b"").is_err() && conn.close(1000, "").is_err());
         }
     });
     assert!(reactor.send_text(id, "x").is_err() && !reactor.is_open(id));
-    assert!(is_complete(&told), "{told:?}");
+    assert!(is_complete(&reported), "{reported:?}");
     assert_eq!(server.join(), 0, "and nothing is sent behind the request");
 }
 
@@ -562,8 +585,8 @@ fn buffers_of_any_size_and_poll_change_nothing() {
             let config = Config { limits, ..trusting() };
             let mut reactor = Reactor::with_sys(os.unwrap(), config).unwrap();
             reactor.open(get(&server.url())).unwrap();
-            let told = run(&mut reactor, |_, _| {});
-            assert!(is_complete(&told) && body(&told) == data, "{:?}", told.last());
+            let reported = run(&mut reactor, |_, _| {});
+            assert!(is_complete(&reported) && body(&reported) == data, "{:?}", reported.last());
             server.join();
         }
     }

@@ -21,12 +21,12 @@ fn transport_of(ask: impl Into<Ask>, config: Config) -> Transport {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(ask).unwrap();
     let mut transport = None;
-    let told = run(&mut reactor, |_, event| match event {
+    let reported = run(&mut reactor, |_, event| match event {
         Event::Opened(opened) => transport = opened.transport.clone(),
         Event::Response(response) => transport = response.transport.clone(),
         _ => {}
     });
-    *transport.unwrap_or_else(|| panic!("{told:?}"))
+    *transport.unwrap_or_else(|| panic!("{reported:?}"))
 }
 
 /// Serves a WebSocket or a request; returns the client's address.
@@ -69,28 +69,28 @@ fn both_ends_and_each_step_that_there_was_are_reported() {
             let scheme = server.url().split_once(':').unwrap().0.to_owned();
             let url = format!("{scheme}://{host}:{port}/");
             let ask: Ask = if stream { get(&url).into() } else { options(&url).into() };
-            let told = transport_of(ask, config);
+            let reported = transport_of(ask, config);
             let server_address = server.address;
             let client = server.join();
             // The proxy forwards a plain request: there is no tunnel to be opened.
             let whole = stream && proxied && !secure;
             let want: Vec<_> =
                 want.iter().copied().filter(|step| !whole || *step != "proxy").collect();
-            assert_eq!(steps(&told.phases), want, "{url}");
+            assert_eq!(steps(&reported.phases), want, "{url}");
             let peer = if proxied { proxying.address } else { server_address };
-            assert_eq!(told.peer, Some(Endpoint::Address(peer)));
+            assert_eq!(reported.peer, Some(Endpoint::Address(peer)));
             if !proxied {
-                assert_eq!(told.local, Some(Endpoint::Address(client)));
+                assert_eq!(reported.local, Some(Endpoint::Address(client)));
             }
             let shown =
                 proxied.then(|| format!("http://proxy.example:{}", proxying.address.port()));
-            assert_eq!(told.proxy, shown);
-            assert_eq!(told.tls.is_some(), secure);
-            if let Some(tls) = &told.tls {
+            assert_eq!(reported.proxy, shown);
+            assert_eq!(reported.tls.is_some(), secure);
+            if let Some(tls) = &reported.tls {
                 assert_eq!((&*tls.version, tls.certificates.len()), ("TLSv1_3", 1));
                 assert!(tls.alpn.is_none());
             }
-            assert!(!format!("{told:?}").contains("hidden"));
+            assert!(!format!("{reported:?}").contains("hidden"));
         }
     }
 }
@@ -115,15 +115,15 @@ fn a_reactor_tells_the_transport_while_there_is_one() {
         assert!(Instant::now() < until);
         reactor.turn(Some(until), &mut nothing).unwrap();
     }
-    let told = reactor.transport(id).unwrap();
-    assert_eq!(told.peer, Some(Endpoint::Address(address)));
-    assert_eq!(told.phases, Phases::default(), "they are told once");
+    let reported = reactor.transport(id).unwrap();
+    assert_eq!(reported.peer, Some(Endpoint::Address(address)));
+    assert_eq!(reported.phases, Phases::default(), "they are reported once");
     reactor.close(id, &moonwire::proto::CloseFrame::new(1000, "")).unwrap();
     while !reactor.is_empty() {
         assert!(Instant::now() < until);
         reactor.turn(Some(until), &mut nothing).unwrap();
     }
-    assert_eq!(told.local, Some(Endpoint::Address(server.join().unwrap())));
+    assert_eq!(reported.local, Some(Endpoint::Address(server.join().unwrap())));
     assert!(reactor.transport(id).is_none(), "it is gone");
 }
 
@@ -139,10 +139,10 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
             true => get(&url).socket(socket.clone()).into(),
             false => options(&url).socket(socket.clone()).into(),
         };
-        let told = transport_of(ask, Config::default());
+        let reported = transport_of(ask, Config::default());
         let seen = server.join();
         assert_eq!(seen.ip(), local);
-        assert_eq!(told.local, Some(Endpoint::Address(seen)));
+        assert_eq!(reported.local, Some(Endpoint::Address(seen)));
     }
     // For a connection to a proxy, too.
     let server = any(false);
@@ -152,22 +152,22 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
         resolve: vec![proxying.named()],
         ..Config::default()
     };
-    let told = transport_of(options(&server.url()).socket(socket.clone()), config);
-    let Some(Endpoint::Address(at)) = told.local else { panic!("{told:?}") };
+    let reported = transport_of(options(&server.url()).socket(socket.clone()), config);
+    let Some(Endpoint::Address(at)) = reported.local else { panic!("{reported:?}") };
     assert_eq!(at.ip(), local);
     server.join();
     for (url, local) in [("ws://[::1]:9/", "127.0.0.2"), ("ws://127.0.0.1:9/", "::1")] {
         let socket = SocketOptions::new().local_address(local.parse().unwrap());
-        let told = events(options(url).socket(socket), Config::default());
-        let (error, _) = failure(&told);
+        let reported = events(options(url).socket(socket), Config::default());
+        let (error, _) = failure(&reported);
         assert_eq!(error.stage(), moonwire::Stage::Connect);
         let part = format!("cannot be reached from {local}, the local address");
         assert!(error.to_string().contains(&part), "{error}");
     }
     // An address of another machine.
     let socket = SocketOptions::new().local_address("203.0.113.1".parse().unwrap());
-    let told = events(options("ws://127.0.0.1:9/").socket(socket), Config::default());
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Connect(_)), "{told:?}");
+    let reported = events(options("ws://127.0.0.1:9/").socket(socket), Config::default());
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Connect(_)), "{reported:?}");
 }
 
 /// The address, and the probes.
@@ -293,8 +293,11 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
         let sys = Noting { os, dials: Arc::clone(&dials) };
         let mut reactor = Reactor::with_sys(sys, config).unwrap();
         reactor.open(ask(server.address)).unwrap();
-        let told = run(&mut reactor, |_, _| {});
-        assert!(matches!(told[0], OwnedEvent::Opened | OwnedEvent::Response(_)), "{told:?}");
+        let reported = run(&mut reactor, |_, _| {});
+        assert!(
+            matches!(reported[0], OwnedEvent::Opened | OwnedEvent::Response(_)),
+            "{reported:?}"
+        );
         let dials = dials.lock().unwrap();
         assert_eq!(dials.len(), 1);
         assert_eq!(dials[0].0, Endpoint::Address(server.address));
@@ -337,8 +340,8 @@ fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
             true => get(&format!("http://{host}:{port}/")).timeout(limit * 10).into(),
             false => options(&format!("ws://{host}:{port}/")).timeout(limit * 10).into(),
         };
-        let told = events(ask, Config::default());
-        let (error, _) = failure(&told);
+        let reported = events(ask, Config::default());
+        let (error, _) = failure(&reported);
         assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error:?}");
         assert_eq!(steps(error.phases()), phases, "{error}");
         assert!(error.to_string().ends_with(&format!(" (after {})", error.phases())), "{error}");
@@ -349,13 +352,13 @@ fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
         p.request();
         p.write(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
     });
-    let told = events(options(&server.url()), Config::default());
-    let (error, _) = failure(&told);
+    let reported = events(options(&server.url()), Config::default());
+    let (error, _) = failure(&reported);
     assert_eq!(steps(error.phases()), ["connect"]);
     assert!(!error.to_string().contains("after"), "{error}");
     server.join();
     // No server was behind it.
     let config = Config { policy: Policy::list([]), ..Config::default() };
-    let told = events(options("ws://127.0.0.1:9/"), config);
-    assert_eq!(steps(failure(&told).0.phases()), [""; 0]);
+    let reported = events(options("ws://127.0.0.1:9/"), config);
+    assert_eq!(steps(failure(&reported).0.phases()), [""; 0]);
 }

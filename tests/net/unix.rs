@@ -106,12 +106,12 @@ fn a_web_socket_over_a_unix_socket_asks_localhost_and_no_proxy() {
     // Not even if this connection has one of its own.
     reactor.open(options(&place.url("ws", "/chat?x=1")).proxy(proxy)).unwrap();
     let mut transport = None;
-    let told = run(&mut reactor, |_, event| {
+    let reported = run(&mut reactor, |_, event| {
         if let Event::Opened(opened) = event {
             transport = opened.transport.clone();
         }
     });
-    assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
+    assert!(matches!(reported[0], OwnedEvent::Opened), "{reported:?}");
     let head = server.join().unwrap().remove(0);
     assert!(head.starts_with("GET /chat?x=1 HTTP/1.1\r\nHost: localhost\r\n"), "{head}");
     let transport = transport.unwrap();
@@ -138,10 +138,13 @@ fn tls_over_a_unix_socket_is_with_localhost() {
             }
             name
         });
-        let told = events(options(&place.url("wss", "/")), trusting());
-        assert_eq!(matches!(told[0], OwnedEvent::Opened), fine, "{certificate}: {told:?}");
+        let reported = events(options(&place.url("wss", "/")), trusting());
+        assert_eq!(matches!(reported[0], OwnedEvent::Opened), fine, "{certificate}: {reported:?}");
         if !fine {
-            assert!(matches!(failure(&told).0.kind(), ErrorKind::Certificate(..)), "{told:?}");
+            assert!(
+                matches!(failure(&reported).0.kind(), ErrorKind::Certificate(..)),
+                "{reported:?}"
+            );
         }
         let name = server.join().unwrap().remove(0);
         assert!(!fine || name.as_deref() == Some("localhost"), "{name:?}");
@@ -157,9 +160,9 @@ fn requests_and_event_streams_over_a_unix_socket() {
         stream.write_all([FINE, events][n].as_bytes()).unwrap();
         head
     });
-    let told = events(get(&place.url("http", "/v1/x?y")), Config::default());
-    assert!(is_complete(&told), "{told:?}");
-    assert_eq!(body(&told), b"fine");
+    let reported = events(get(&place.url("http", "/v1/x?y")), Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
+    assert_eq!(body(&reported), b"fine");
     let mut source = EventSource::new(get(&place.url("http", "")));
     assert_eq!(source.next_event().unwrap().unwrap().data, "x");
     let heads = server.join().unwrap();
@@ -176,8 +179,8 @@ fn a_socket_that_is_not_there_is_an_error_that_names_it() {
         (format!("ws+unix:{long}"), ""),
         ("ws+unix:/".to_owned(), ""),
     ] {
-        let told = events(options(&url), Config::default());
-        let (error, opened) = failure(&told);
+        let reported = events(options(&url), Config::default());
+        let (error, opened) = failure(&reported);
         assert!(!opened);
         assert_eq!(error.stage(), Stage::Connect, "{error}");
         assert!(matches!(error.kind(), ErrorKind::Connect(all) if all.len() == 1), "{error:?}");
@@ -188,8 +191,8 @@ fn a_socket_that_is_not_there_is_an_error_that_names_it() {
     }
     // A socket at which no server listens any more.
     drop(place.listen());
-    let told = events(options(&place.url("ws", "/")), Config::default());
-    assert!(failure(&told).0.to_string().contains("Connection refused"), "{told:?}");
+    let reported = events(options(&place.url("ws", "/")), Config::default());
+    assert!(failure(&reported).0.to_string().contains("Connection refused"), "{reported:?}");
 }
 
 #[cfg(target_os = "linux")]
@@ -202,8 +205,8 @@ fn a_queue_that_is_full_is_an_error_and_nobody_hangs() {
     listen(&listener, 0).unwrap();
     // One waits to be accepted, and the kernel accepts no other.
     let _first = UnixStream::connect(&place.0).unwrap();
-    let told = events(options(&place.url("ws", "/")), Config::default());
-    let (error, _) = failure(&told);
+    let reported = events(options(&place.url("ws", "/")), Config::default());
+    let (error, _) = failure(&reported);
     assert_eq!(error.stage(), Stage::Connect);
     assert!(error.to_string().contains("the queue of the server is full"), "{error}");
     assert!(error.is_transient());
@@ -212,8 +215,8 @@ fn a_queue_that_is_full_is_an_error_and_nobody_hangs() {
 #[test]
 fn no_redirect_leads_to_a_socket_or_away_from_one_and_within_it_one_is_followed() {
     // FAULTS 45.
-    let crossing = |told: &[OwnedEvent]| {
-        let (error, _) = failure(told);
+    let crossing = |reported: &[OwnedEvent]| {
+        let (error, _) = failure(reported);
         let ErrorKind::Http(HttpError::Location(why)) = error.kind() else { panic!("{error:?}") };
         assert_eq!(*why, UrlError::Crossing);
         assert!(error.to_string().contains("Unix socket"), "{error}");
@@ -256,8 +259,8 @@ fn no_redirect_leads_to_a_socket_or_away_from_one_and_within_it_one_is_followed(
         head
     });
     let ask = get(&place.url("http", "/a/b")).header("Authorization", "Bearer x").unwrap();
-    let told = events(ask, Config::default());
-    assert!(is_complete(&told), "{told:?}");
+    let reported = events(ask, Config::default());
+    assert!(is_complete(&reported), "{reported:?}");
     let heads = server.join().unwrap();
     assert!(heads[1].starts_with("GET /a/there?q HTTP/1.1\r\nHost: localhost\r\n"), "{heads:?}");
     assert!(heads[1].contains("Authorization: Bearer x\r\n"), "{heads:?}");
@@ -278,10 +281,10 @@ fn a_policy_allows_a_socket_by_its_path() {
     ] {
         let shown = format!("{policy:?}");
         let ask = options(&place.url("ws", "/"));
-        let told = events(ask, Config { policy, ..Config::default() });
-        assert_eq!(matches!(told[0], OwnedEvent::Opened), fine, "{shown}: {told:?}");
+        let reported = events(ask, Config { policy, ..Config::default() });
+        assert_eq!(matches!(reported[0], OwnedEvent::Opened), fine, "{shown}: {reported:?}");
         if !fine {
-            let (error, _) = failure(&told);
+            let (error, _) = failure(&reported);
             assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error:?}");
             assert_eq!(error.stage(), Stage::Url);
         }
@@ -302,8 +305,8 @@ fn a_path_may_hold_what_a_url_may_not() {
             b => encoded += &format!("%{b:02x}"),
         }
     }
-    let told = events(options(&format!("ws+unix:{encoded}:/x")), Config::default());
-    assert!(matches!(told[0], OwnedEvent::Opened), "{told:?}");
+    let reported = events(options(&format!("ws+unix:{encoded}:/x")), Config::default());
+    assert!(matches!(reported[0], OwnedEvent::Opened), "{reported:?}");
     assert!(server.join().unwrap()[0].starts_with("GET /x "));
 }
 
@@ -368,8 +371,8 @@ fn a_secret_url_of_a_socket_is_not_shown() {
     let place = Place::new();
     let ask: Options = options(&place.url("ws", "/hidden")).secret_url();
     let shown = format!("{ask:?}");
-    let (told, lines) = crate::secrets::traced(ask, Config::default());
-    let (error, _) = failure(&told);
+    let (reported, lines) = crate::secrets::traced(ask, Config::default());
+    let (error, _) = failure(&reported);
     let text = format!("{shown} {error} {error:?} {}", lines.join("\n"));
     assert!(!text.contains("hidden") && !text.contains("moonwire-"), "{text}");
 }

@@ -27,8 +27,8 @@ fn a_large_body_arrives_as_it_is() {
         });
         let data = pattern(LEN);
         let options = ask("POST", &server.url()).body(&data).unwrap();
-        let told = events(options, trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"fine".to_vec(), true));
+        let reported = events(options, trusting());
+        assert_eq!((body(&reported), is_complete(&reported)), (b"fine".to_vec(), true));
         let (got, more) = server.join();
         assert!(got == data && more == 0);
     }
@@ -63,17 +63,17 @@ fn an_end_that_came_before_a_reset_is_an_end() {
         };
         let mut reactor = make(Config::default());
         let id = reactor.open(options).unwrap();
-        let (mut told, until) = (Vec::new(), soon());
+        let (mut reported, until) = (Vec::new(), soon());
         let mut server = Some(server);
         while !reactor.is_empty() {
-            assert!(Instant::now() < until, "{told:?}");
+            assert!(Instant::now() < until, "{reported:?}");
             let mut responded = false;
             let mut sink = |conn: &mut Conn<'_>, event: Event<'_>| match event {
                 Event::Response(_) => {
                     conn.pause();
                     responded = true;
                 }
-                Event::Closed(closed) => told.push(format!("{closed:?}")),
+                Event::Closed(closed) => reported.push(format!("{closed:?}")),
                 _ => {}
             };
             reactor.turn(Some(Instant::now() + PAUSE), &mut sink).unwrap();
@@ -83,7 +83,7 @@ fn an_end_that_came_before_a_reset_is_an_end() {
                 reactor.resume(id);
             }
         }
-        assert_eq!(told, ["Complete"]);
+        assert_eq!(reported, ["Complete"]);
     }
 }
 
@@ -102,9 +102,16 @@ fn an_answer_before_the_request_is_out_ends_it() {
                 }
             });
             let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
-            let told = events(options, trusting());
-            assert!(matches!(&told[0], OwnedEvent::Response(r) if r.status == 413), "{told:?}");
-            assert_eq!((body(&told), is_complete(&told)), (b"sorry".to_vec(), true), "{told:?}");
+            let reported = events(options, trusting());
+            assert!(
+                matches!(&reported[0], OwnedEvent::Response(r) if r.status == 413),
+                "{reported:?}"
+            );
+            assert_eq!(
+                (body(&reported), is_complete(&reported)),
+                (b"sorry".to_vec(), true),
+                "{reported:?}"
+            );
             let _ = done.send(());
             server.join();
         }
@@ -125,8 +132,12 @@ fn an_answer_that_overlaps_the_request_is_read_while_that_is_written() {
             got
         });
         let data = pattern(MUCH);
-        let told = events(ask("PUT", &server.url()).body(&data).unwrap(), trusting());
-        assert_eq!((body(&told), is_complete(&told)), (b"hello".to_vec(), true), "{told:?}");
+        let reported = events(ask("PUT", &server.url()).body(&data).unwrap(), trusting());
+        assert_eq!(
+            (body(&reported), is_complete(&reported)),
+            (b"hello".to_vec(), true),
+            "{reported:?}"
+        );
         assert!(server.join() == data);
     }
 }
@@ -157,13 +168,13 @@ fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
             let mut reactor = Reactor::new(Config::default()).unwrap();
             let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
             let id = reactor.open(options).unwrap();
-            let (until, mut told, mut go) = (soon(), Vec::new(), Some(go));
+            let (until, mut reported, mut go) = (soon(), Vec::new(), Some(go));
             while !reactor.is_empty() {
-                assert!(Instant::now() < until, "{told:?}");
+                assert!(Instant::now() < until, "{reported:?}");
                 let mut chunk = false;
                 let mut sink = |_: &mut Conn<'_>, event: Event<'_>| {
                     chunk |= matches!(event, Event::Chunk(_));
-                    told.push(keep(event));
+                    reported.push(keep(event));
                 };
                 reactor.turn(Some(Instant::now() + PAUSE), &mut sink).unwrap();
                 let begun = (1..MUCH).contains(&reactor.buffered(id));
@@ -174,14 +185,17 @@ fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
                     is_done.recv_timeout(LONG).unwrap();
                 }
             }
-            let (error, opened) = failure(&told);
-            assert!(opened, "{missing}: {told:?}");
-            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{told:?}");
+            let (error, opened) = failure(&reported);
+            assert!(opened, "{missing}: {reported:?}");
+            assert!(
+                matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))),
+                "{reported:?}"
+            );
             assert_eq!((error.stage(), error.status()), (Stage::Body, Some(200)), "{error}");
             let fits = matches!(error.kind(), ErrorKind::Io(_))
                 || matches!(error.kind(), ErrorKind::Http(HttpError::Truncated(_)));
             assert!(fits, "{missing}: {error}");
-            assert_eq!(body(&told), b"hello");
+            assert_eq!(body(&reported), b"hello");
             server.join();
         }
     }
@@ -195,8 +209,10 @@ fn a_server_that_hangs_up_on_the_request() {
             p.reset();
         });
         let options = ask("POST", &server.url()).body(vec![7; MUCH]).unwrap();
-        let told = events(options, trusting());
-        let [OwnedEvent::Closed(Closed::Failed(error))] = &told[..] else { panic!("{told:?}") };
+        let reported = events(options, trusting());
+        let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else {
+            panic!("{reported:?}")
+        };
         assert_eq!((error.stage(), error.status()), (Stage::Response, None), "{error}");
         assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
         server.join();

@@ -29,13 +29,14 @@ pub fn ask(method: &str, url: &str) -> StreamOptions {
 }
 
 /// All pieces of the body, joined.
-pub fn body(told: &[OwnedEvent]) -> Vec<u8> {
-    let pieces = told.iter().map(|t| if let OwnedEvent::Chunk(data) = t { &data[..] } else { &[] });
+pub fn body(reported: &[OwnedEvent]) -> Vec<u8> {
+    let pieces =
+        reported.iter().map(|t| if let OwnedEvent::Chunk(data) = t { &data[..] } else { &[] });
     pieces.collect::<Vec<_>>().concat()
 }
 
-pub fn is_complete(told: &[OwnedEvent]) -> bool {
-    matches!(told.last(), Some(OwnedEvent::Closed(Closed::Complete)))
+pub fn is_complete(reported: &[OwnedEvent]) -> bool {
+    matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Complete)))
 }
 
 /// Bytes without repetitions.

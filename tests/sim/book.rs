@@ -132,7 +132,7 @@ pub struct Book {
     pub entries: Vec<Entry>,
     pub complaint: Option<String>,
     /// Addresses that proxies received.
-    pub told: Vec<SocketAddr>,
+    pub reported: Vec<SocketAddr>,
 }
 
 pub type SharedBook = Arc<Mutex<Book>>;

@@ -16,7 +16,7 @@
 //!
 //! Before a program resumes what it has paused, neither silence nor idling counts.
 //! A byte moves when the link has carried it, and when the program behind it reads it. Those that
-//! the system took without ever refusing one are told from delivered ones by nobody; they count only
+//! the system took without ever refusing one are not distinguished from delivered ones; they count only
 //! once it has refused, and as long as no fault has refused what it had room for.
 //!
 //! **Waiting for one's turn is not opening.** Who waits for an address does not fail by the opening
@@ -25,7 +25,7 @@
 //!
 //! **Behind a proxy** the same holds, with what is said to it as a part of the opening. Who we are to a
 //! proxy is said to that alone, and shown nowhere; what it resolves is asked of nobody here; and the
-//! policy was asked for every address that is connected to, or that a proxy is told.
+//! policy was asked for every address that is connected to, or that a proxy is asked for.
 //!
 //! **Accepted = delivered, or reported.** At a clean end the system has taken every byte of the program's
 //! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other

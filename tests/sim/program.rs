@@ -268,12 +268,12 @@ impl Program {
 
     fn check_round(&mut self, (progress, wasted): (u64, u64)) {
         let net = lock(&self.net);
-        let (complaint, told) = {
+        let (complaint, reported) = {
             let mut book = open(&self.book);
-            (book.complaint.take(), std::mem::take(&mut book.told))
+            (book.complaint.take(), std::mem::take(&mut book.reported))
         };
-        if let Some(to) = told.iter().find(|to| !net.allowed.contains(&(**to, false))) {
-            panic!("a proxy is told {to}, for which the policy was not asked");
+        if let Some(to) = reported.iter().find(|to| !net.allowed.contains(&(**to, false))) {
+            panic!("a proxy is asked for {to}, for which the policy was not asked");
         }
         if let Some(text) = net.broken.clone().or(complaint) {
             drop(net);
@@ -289,7 +289,7 @@ impl Program {
         assert!(self.idle < most, "it spins: {} turns without anything", self.idle);
         for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.ended.is_none())
         {
-            if let Some(event) = &state.told {
+            if let Some(event) = &state.reported {
                 panic!("ask {k} is paused: {event}");
             }
         }
@@ -343,7 +343,7 @@ impl Program {
             }
             return;
         };
-        let told = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        let reported = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
         match deed {
             Deed::Open => {}
             Deed::Send(msg) => {
@@ -354,7 +354,7 @@ impl Program {
                 // It was accepted after a panic: the observer is called when the waiting bytes are
                 // written.
                 let sent = sent.unwrap_or(Ok(()));
-                told(&format!("send {}: {sent:?}", msg.data.len()));
+                reported(&format!("send {}: {sent:?}", msg.data.len()));
                 if sent.is_ok() {
                     self.states[k].may_send("send");
                     open(&self.book).entries[k].up.accepts(msg);
@@ -368,11 +368,11 @@ impl Program {
             }
             Deed::Close(code) => {
                 let closed = caught(|| self.reactor.close(id, &CloseFrame::new(code, "over")));
-                told(&format!("close {code}: {closed:?}"));
+                reported(&format!("close {code}: {closed:?}"));
             }
             Deed::AnswerClose => drop(caught(|| self.reactor.answer_close(id))),
             Deed::Release => {
-                told("release");
+                reported("release");
                 self.reactor.release(id, &CloseFrame::new(1001, ""));
                 self.states[k].release(now);
                 lock(&self.net).gone(id.to_bits());
@@ -392,21 +392,21 @@ impl Program {
         if !state.opened || state.is_over() {
             return;
         }
-        let told = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        let reported = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
         match deed {
             Deed::Pause => {
-                told("pause");
+                reported("pause");
                 state.paused = true;
                 self.reactor.pause(id);
             }
             Deed::Resume => {
-                told("resume");
+                reported("resume");
                 (state.paused, state.resumed_at) = (false, now);
                 self.reactor.resume(id);
             }
             _ => {
                 let held = std::mem::take(&mut state.held);
-                told(&format!("consumed {held}"));
+                reported(&format!("consumed {held}"));
                 self.reactor.consumed(id, held);
             }
         }

@@ -294,13 +294,13 @@ impl ProxyService {
 
     /// The client must not send anything ahead of an answer.
     fn alone(&self, rest: &[u8]) -> Option<State> {
-        (!rest.is_empty()).then(|| self.complain("bytes behind what it was told, unasked".into()))
+        (!rest.is_empty()).then(|| self.complain("bytes behind its request, unasked".into()))
     }
 
     /// The demands of RFC 9110 §9.3.6 and RFC 9112 §3.2.3 on the request, and its own user name.
     fn checked(&self, head: &str, authority: Option<&str>) -> Result<(), State> {
         if let Some(secret) = credentials_in(head.as_bytes(), Some(self.h)) {
-            return Err(self.complain(format!("told {secret}, which is another's")));
+            return Err(self.complain(format!("it got {secret}, which is another's")));
         }
         let named = head.lines().find_map(|line| line.strip_prefix("Host: "));
         if authority.is_some_and(|authority| named != Some(authority)) {
@@ -418,7 +418,7 @@ impl ProxyService {
         }
         let address: Option<IpAddr> = name.parse().ok();
         if let Some(ip) = address {
-            open(&self.book).told.push(SocketAddr::new(ip, port));
+            open(&self.book).reported.push(SocketAddr::new(ip, port));
         }
         let code = match self.plan.manner {
             Manner::Refuses(code) => code,

@@ -40,7 +40,7 @@ pub struct State {
     pub paused: bool,
     pub resumed_at: Duration,
     /// An event that it got nevertheless: then the end must come in the same turn.
-    pub told: Option<String>,
+    pub reported: Option<String>,
     /// Bytes that it holds.
     pub held: usize,
     /// When it ended or was released.
@@ -74,7 +74,7 @@ impl State {
     }
 
     pub fn may_send(&self, what: &str) {
-        // Until the next turn has ended it, it may be open though the program was never told so.
+        // Until the next turn has ended it, it may be open though the program was not informed.
         let open = (self.opened || self.panicked) && !self.released;
         assert!(open, "{what} is accepted by a connection that is not open");
     }
@@ -113,8 +113,8 @@ impl Teller<'_> {
         let state = &self.states[k];
         assert!(!state.released, "ask {k} was given up: {}", shown(&event));
         assert!(state.ended.is_none(), "ask {k} has ended: {}", shown(&event));
-        if state.paused && self.states[k].told.is_none() {
-            self.states[k].told = Some(shown(&event));
+        if state.paused && self.states[k].reported.is_none() {
+            self.states[k].reported = Some(shown(&event));
         }
         let proxy = |transport: &Option<Box<moonwire::proto::Transport>>| {
             let transport = transport.as_ref().expect("a socket");

@@ -65,8 +65,8 @@ fn a_websocket_is_closed_by_its_close_frame_and_lost_without_one() {
                 let tried = Face::WebSocket.open_at(server.address, &Arc::new(client()));
                 server.join();
                 let what = format!("{version:?}, {leave:?}, {half:?}: {tried:?}");
-                assert!(matches!(&tried.told[1], OwnedEvent::Text(t) if t == "x"), "{what}");
-                assert!(matches!(tried.told[2], OwnedEvent::Closed(Closed::Lost(_))), "{what}");
+                assert!(matches!(&tried.reported[1], OwnedEvent::Text(t) if t == "x"), "{what}");
+                assert!(matches!(tried.reported[2], OwnedEvent::Closed(Closed::Lost(_))), "{what}");
                 let want = if leave == Leave::Alert { ALERT } else { NO_CLOSE };
                 assert_eq!(tried.reason().unwrap(), want, "{what}");
             }
@@ -143,7 +143,7 @@ fn a_body_is_whole_if_its_length_says_so_or_close_notify() {
                 let tried = Face::Stream.open_at(server.address, &Arc::new(client()));
                 server.join();
                 let what = format!("{version:?}, {leave:?}, {response:?}: {tried:?}");
-                assert!(matches!(tried.told[0], OwnedEvent::Response(_)), "{what}");
+                assert!(matches!(tried.reported[0], OwnedEvent::Response(_)), "{what}");
                 check_body(&tried, body, leave, &what);
             }
         }
@@ -153,13 +153,13 @@ fn a_body_is_whole_if_its_length_says_so_or_close_notify() {
 fn check_body(tried: &Tried, body: Body, leave: Leave, what: &str) {
     let missing = match (body, leave) {
         (Body::Whole, _) | (Body::UntilEnd, Leave::CloseNotify) => {
-            let end = tried.told.last();
+            let end = tried.reported.last();
             return assert!(matches!(end, Some(OwnedEvent::Closed(Closed::Complete))), "{what}");
         }
         (Body::Short(missing), _) => missing,
         (Body::UntilEnd, _) => None,
     };
-    assert!(matches!(tried.told.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{what}");
+    assert!(matches!(tried.reported.last(), Some(OwnedEvent::Closed(Closed::Lost(_)))), "{what}");
     let error = tried.error().unwrap();
     assert_eq!(error.status(), Some(200), "{what}");
     if leave == Leave::Alert {
@@ -285,9 +285,9 @@ fn what_came_before_a_broken_record_is_reported() {
     });
     let mut reactor = Reactor::new(trusting()).unwrap();
     let id = reactor.open(options(&server.url())).unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut turn = |reactor: &mut Reactor| {
-        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(keep(event));
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| reported.push(keep(event));
         reactor.turn(Some(soon()), &mut sink).unwrap();
     };
     while !reactor.is_open(id) {
@@ -300,7 +300,7 @@ fn what_came_before_a_broken_record_is_reported() {
     while !reactor.is_empty() {
         turn(&mut reactor);
     }
-    assert!(matches!(&told[1], OwnedEvent::Text(t) if t == "last words"), "{told:?}");
-    assert!(matches!(failure(&told).0.kind(), ErrorKind::Tls(_, Some(_))), "{told:?}");
+    assert!(matches!(&reported[1], OwnedEvent::Text(t) if t == "last words"), "{reported:?}");
+    assert!(matches!(failure(&reported).0.kind(), ErrorKind::Tls(_, Some(_))), "{reported:?}");
     server.join();
 }

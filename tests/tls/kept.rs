@@ -109,8 +109,8 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
             asked(&mut reactor, &url(&server));
             said.recv_timeout(LONG).unwrap();
             for _ in 0..2 {
-                let told = asked(&mut reactor, &url(&server));
-                assert!(matches!(told[0], OwnedEvent::Response(_)), "{what}: {told:?}");
+                let reported = asked(&mut reactor, &url(&server));
+                assert!(matches!(reported[0], OwnedEvent::Response(_)), "{what}: {reported:?}");
             }
             drop(reactor);
             assert_eq!(server.join(), [1, 2], "{what}");
@@ -152,8 +152,11 @@ fn what_tls_ends_or_breaks_with_the_response_is_not_kept() {
                 peer.rest();
             });
             let mut reactor = Reactor::new(trusting()).unwrap();
-            let told = asked(&mut reactor, &format!("https://{}/", server.address));
-            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Complete))), "{told:?}");
+            let reported = asked(&mut reactor, &format!("https://{}/", server.address));
+            assert!(
+                matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Complete))),
+                "{reported:?}"
+            );
             // A kept connection is all that the reactor could still wait for.
             assert_eq!(reactor.deadline().is_some(), is_kept, "{what}");
             drop(reactor);

@@ -87,12 +87,15 @@ fn messages_of_every_size_go_both_ways_through_every_proxy_and_the_end_is_clean(
             // The blocking face does not wait for the end of TLS; the reactor does.
             let mut reactor = Reactor::new(through(proxy)).unwrap();
             reactor.open(options(server.url())).unwrap();
-            let told = run(&mut reactor, |conn, event| {
+            let reported = run(&mut reactor, |conn, event| {
                 if let Event::Opened(_) = event {
                     conn.close(1000, "").unwrap();
                 }
             });
-            assert!(matches!(told.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{told:?}");
+            assert!(
+                matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))),
+                "{reported:?}"
+            );
             assert_eq!(proxying.visit().close_notify, scheme == "https", "{scheme}, {secure}");
         }
     }
@@ -170,12 +173,15 @@ fn a_large_upload_over_tls_in_tls_arrives_though_the_proxy_reads_slowly() {
             ),
         }
         .unwrap();
-        let told = run(&mut reactor, |conn, event| {
+        let reported = run(&mut reactor, |conn, event| {
             if let Event::Opened(_) = event {
                 conn.send_binary(&body).unwrap();
             }
         });
-        assert!(matches!(told[0], OwnedEvent::Opened | OwnedEvent::Response(_)), "{told:?}");
+        assert!(
+            matches!(reported[0], OwnedEvent::Opened | OwnedEvent::Response(_)),
+            "{reported:?}"
+        );
         assert!(server.join(), "{scheme}");
         assert!(proxying.visit().through.len() > 15 * MIB);
     }
@@ -327,8 +333,8 @@ fn a_proxy_that_speaks_no_tls_or_none_any_more_is_reported_as_that() {
         p.rest();
     });
     let config = through(trusted(server.address));
-    let told = events(options("ws://127.0.0.1:9/").timeout(Duration::from_millis(100)), config);
-    let (error, _) = failure(&told);
+    let reported = events(options("ws://127.0.0.1:9/").timeout(Duration::from_millis(100)), config);
+    let (error, _) = failure(&reported);
     assert_eq!(error.stage(), Stage::Proxy, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error}");
     server.join();
@@ -442,8 +448,8 @@ fn a_time_limit_that_passes_in_tls_tells_the_steps_before_it() {
             Face::WebSocket => options(&url).timeout(limit).into(),
             Face::Stream => moonwire::Ask::from(StreamOptions::get(&url).unwrap().timeout(limit)),
         };
-        let told = events(ask, trusting());
-        let (error, _) = failure(&told);
+        let reported = events(ask, trusting());
+        let (error, _) = failure(&reported);
         assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error:?}");
         assert!(error.phases().connect.is_some() && error.phases().tls.is_none(), "{error}");
         assert!(error.to_string().contains(" (after connect "), "{error}");

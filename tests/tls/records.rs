@@ -41,14 +41,14 @@ fn counted(face: Face, to: SocketAddr) -> (usize, Tried) {
 }
 
 fn turns<S: Sys>(reactor: &mut Reactor<S>) -> (usize, Tried) {
-    let (mut turns, mut told) = (0, Vec::new());
+    let (mut turns, mut reported) = (0, Vec::new());
     while !reactor.is_empty() {
         turns += 1;
         assert!(turns < 100_000, "spins");
-        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| told.push(keep(event));
+        let mut sink = |_: &mut Conn<'_>, event: Event<'_>| reported.push(keep(event));
         reactor.turn(Some(Instant::now() + LONG), &mut sink).unwrap();
     }
-    (turns, Tried { told, trace: String::new() })
+    (turns, Tried { reported, trace: String::new() })
 }
 
 #[test]
@@ -75,11 +75,11 @@ fn a_tls_server_for_a_url_without_tls_is_named() {
     for (scheme, stage) in [("ws", "handshake"), ("http", "response")] {
         let server = serve_tls("good", |mut p| p.rest());
         let url = format!("{scheme}://{}/", server.address);
-        let told = match scheme {
+        let reported = match scheme {
             "ws" => events(options(&url), trusting()),
             _ => events(moonwire::StreamOptions::get(&url).unwrap(), trusting()),
         };
-        let text = failure(&told).0.to_string();
+        let text = failure(&reported).0.to_string();
         let want =
             format!("{url}: {stage}: the answer is not HTTP/1.1: it starts with \"\\x15\\x03");
         assert!(text.starts_with(&want), "{text}");
@@ -345,7 +345,7 @@ fn everything_can_come_byte_by_byte() {
         let mut reactor = Drip::reactor(Duration::ZERO);
         reactor.open(face.ask(&format!("{}://{}/", face.scheme(), server.address))).unwrap();
         let (_, tried) = turns(&mut reactor);
-        let end = tried.told.last().unwrap();
+        let end = tried.reported.last().unwrap();
         assert!(
             matches!(end, OwnedEvent::Closed(Closed::Clean(_) | Closed::Complete)),
             "{tried:?}"

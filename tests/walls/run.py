@@ -225,9 +225,9 @@ class Walls:
     def _seen(self, cell: Cell, own, said: str) -> None:
         seen = "\n".join(own.seen) if own else ""
         if cell.seen and not re.search(cell.seen, seen, re.M):
-            raise Failed(f"the proxy was not told /{cell.seen}/ but {own.seen}\n{said}")
+            raise Failed(f"the proxy did not get /{cell.seen}/ but {own.seen}\n{said}")
         if cell.unseen and re.search(cell.unseen, seen):
-            raise Failed(f"the proxy was told /{cell.unseen}/: {own.seen}\n{said}")
+            raise Failed(f"the proxy got /{cell.unseen}/: {own.seen}\n{said}")
 
 
 def known_options(moonwire: str) -> str:

@@ -534,7 +534,7 @@ mod tests {
                         let input = &two[..cut];
                         let (short, general) =
                             (results(input, max, false), results(input, max, true));
-                        assert_eq!(short, general, "{len} bytes told by {form}, cut at {cut}");
+                        assert_eq!(short, general, "{len} bytes reported by {form}, cut at {cut}");
                     }
                 }
             }

@@ -11,8 +11,6 @@ pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod mask;
 pub(crate) mod message;
-#[cfg(all(feature = "deflate", any(test, fuzzing, feature = "cli")))]
-pub(crate) mod puff;
 pub(crate) mod stats;
 
 use std::fmt;

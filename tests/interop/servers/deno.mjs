@@ -1,4 +1,4 @@
-// Deno: WebSockets by Deno.upgradeWebSocket, and bodies that Deno.serve compresses where it is told to.
+// Deno: WebSockets by Deno.upgradeWebSocket, and bodies that Deno.serve compresses where asked.
 //
 //     deno run --allow-net deno.mjs {"default": PORT}
 const LINES = 40_000;

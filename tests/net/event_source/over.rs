@@ -36,18 +36,18 @@ fn the_next_connection_goes_over_the_next_stream() {
         }
     });
     assert_eq!(source.next_event().unwrap().unwrap().data, "x");
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     loop {
         match source.next_timeout(Duration::from_secs(30)).unwrap() {
             Incoming::Event(event) => break assert_eq!(event.data, "x"),
-            Incoming::Reconnecting { .. } => told.extend(source.last_error().map(|e| {
+            Incoming::Reconnecting { .. } => reported.extend(source.last_error().map(|e| {
                 assert!(matches!((e.stage(), e.kind()), (Stage::Connect, ErrorKind::Connect(_))));
                 e.to_string()
             })),
             _ => {}
         }
     }
-    assert_eq!(told, ["http://events.example/: connect: no line is free"]);
+    assert_eq!(reported, ["http://events.example/: connect: no line is free"]);
     assert_eq!(made.load(Ordering::Relaxed), 3);
     drop(source);
     servers.into_iter().for_each(|server| server.join());

@@ -160,7 +160,7 @@ fn an_error_has_the_number_of_bytes_that_were_accepted_and_did_not_leave() {
             assert_eq!(wire.turns(), want, "midway: {midway}");
             assert_eq!(wire.wrote(tcp).len(), 300, "{want:?}");
             let reactor = &wire.reactor;
-            assert_eq!((reactor.unsent(), reactor.lost()), (0, 0), "it was told");
+            assert_eq!((reactor.unsent(), reactor.lost()), (0, 0), "it was reported");
         }
     }
 }

@@ -181,7 +181,7 @@ fn deflate(state: &mut Deflate, mut rest: &[u8], room: &mut Room) -> Option<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::ws::puff::Puff;
+    use crate::puff::Puff;
 
     /// Bytes that do not shrink.
     fn noise(len: usize) -> Vec<u8> {

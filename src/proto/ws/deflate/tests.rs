@@ -8,8 +8,8 @@ use super::*;
 use crate::limits::Limits;
 use crate::proto::ws::frame;
 use crate::proto::ws::message::Assembly;
-use crate::proto::ws::puff::Puff;
 use crate::proto::{Context, Event, Opcode, Random, Session, Settings};
+use crate::puff::Puff;
 
 thread_local! {
     /// How many bytes of room were filled with zeros.

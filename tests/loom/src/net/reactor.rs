@@ -31,7 +31,7 @@ pub(crate) struct Reactor<S: Sys = Os> {
     timer: Option<(Instant, u32)>,
     held: usize,
     high: usize,
-    told: bool,
+    reported: bool,
 }
 
 /// Calls of the models.
@@ -42,8 +42,8 @@ impl<S: Sys> Reactor<S> {
     }
 
     /// Whether anything was reported since the last call.
-    pub(crate) fn take_told(&mut self) -> bool {
-        std::mem::take(&mut self.told)
+    pub(crate) fn take_reported(&mut self) -> bool {
+        std::mem::take(&mut self.reported)
     }
 
     pub(crate) fn set_timer(&mut self, at: Instant, number: u32) {
@@ -62,7 +62,7 @@ impl Reactor {
         let high = config.high;
         let poller = Arc::new(OsPoller::new(config));
         let (now, work) = (Instant::now(), VecDeque::new());
-        Ok(Reactor { poller, now, empty: false, work, timer: None, held: 0, high, told: false })
+        Ok(Reactor { poller, now, empty: false, work, timer: None, held: 0, high, reported: false })
     }
 }
 
@@ -109,14 +109,14 @@ impl<S: Sys> Reactor<S> {
             && let Some(number) = self.work.pop_front()
         {
             sink.event(&mut Conn { held: &mut self.held }, Event::new(number));
-            self.told = true;
+            self.reported = true;
             self.poller.ring();
         }
     }
 
     pub(crate) fn consumed(&mut self, _id: ConnId, bytes: usize) {
         let left = self.held.checked_sub(bytes);
-        self.held = left.expect("more is consumed than was told");
+        self.held = left.expect("more is consumed than was reported");
     }
 
     /// Events of its one connection that it has not reported.

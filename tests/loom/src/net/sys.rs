@@ -46,7 +46,7 @@ pub(crate) struct OsPoller {
     stirred: Condvar,
     patient: bool,
     /// The number of reported events, for a thread that waits for it.
-    told: Mutex<u32>,
+    reported: Mutex<u32>,
     rung: Condvar,
     /// The thread that is between the halves of a turn, or alone. Loom does not know this variable,
     /// so that it has no more interleavings to try: it is used under the reactor's lock or by the
@@ -68,7 +68,7 @@ impl OsPoller {
             kernel: Mutex::new(Kernel { arrived, woken: false, waiting: false, breaks }),
             stirred: Condvar::default(),
             patient,
-            told: Mutex::new(0),
+            reported: Mutex::new(0),
             rung: Condvar::default(),
             turning: Untracked::new(None),
         }
@@ -82,9 +82,9 @@ impl OsPoller {
 
     /// Waits until this number of events was reported to the thread that drives.
     pub(crate) fn until_told(&self, count: u32) {
-        let mut told = self.told.lock().unwrap();
-        while *told < count {
-            told = self.rung.wait(told).unwrap();
+        let mut reported = self.reported.lock().unwrap();
+        while *reported < count {
+            reported = self.rung.wait(reported).unwrap();
         }
     }
 
@@ -155,7 +155,7 @@ impl Poller for OsPoller {
     }
 
     fn ring(&self) {
-        *self.told.lock().unwrap() += 1;
+        *self.reported.lock().unwrap() += 1;
         self.rung.notify_all();
     }
 }

@@ -29,13 +29,13 @@ fn poll(State { shared, queue }: &State, count: usize) {
     let mut wait = queue.begin(shared, None, &mut batch);
     // The reactor reports one event in a turn. A turn after the last event could wait for ever.
     for _ in 0..count {
-        let mut told = false;
-        while !told {
+        let mut reported = false;
+        while !reported {
             let Some(next) = queue.go_on(shared, wait, None, &mut ready, &mut batch) else {
                 return;
             };
             wait = next;
-            told = shared.quietly(|reactor| reactor.take_told());
+            reported = shared.quietly(|reactor| reactor.take_reported());
         }
     }
 }

@@ -15,24 +15,24 @@ fn shared(config: Config) -> Arc<Shared> {
 
 /// Turns until this number of events was reported.
 fn turns(shared: &Shared, count: usize) -> Vec<u32> {
-    let (mut ready, mut batch, mut told) = (Vec::new(), Batch::default(), Vec::new());
-    while told.len() < count {
+    let (mut ready, mut batch, mut reported) = (Vec::new(), Batch::default(), Vec::new());
+    while reported.len() < count {
         shared.turn(None, &mut ready, &mut batch).unwrap();
-        told.extend(batch.drain());
+        reported.extend(batch.drain());
     }
-    told
+    reported
 }
 
 /// The same, where each turn begins with the end of the one before, as in a thread that only polls.
 fn halves(shared: &Shared, count: usize) -> Vec<u32> {
-    let (mut ready, mut batch, mut told) = (Vec::new(), Batch::default(), Vec::new());
+    let (mut ready, mut batch, mut reported) = (Vec::new(), Batch::default(), Vec::new());
     let mut wait = shared.begin(None, &mut batch);
-    while told.len() < count {
+    while reported.len() < count {
         let next = shared.go_on(wait, None, &mut ready, &mut batch, |_| {});
         wait = next.unwrap().0;
-        told.extend(batch.drain());
+        reported.extend(batch.drain());
     }
-    told
+    reported
 }
 
 const BOTH: [fn(&Shared, usize) -> Vec<u32>; 2] = [turns, halves];
@@ -76,9 +76,9 @@ fn changes_of_two_threads_are_reported_once_each() {
                 spawn(move || its.with(|reactor| reactor.ask(number)))
             };
             let others = [ask(1), ask(2)];
-            let mut told = poll(&shared, 2);
-            told.sort_unstable();
-            assert_eq!(told, [1, 2]);
+            let mut reported = poll(&shared, 2);
+            reported.sort_unstable();
+            assert_eq!(reported, [1, 2]);
             others.into_iter().for_each(|other| other.join().unwrap());
         });
     }
@@ -97,9 +97,9 @@ fn what_is_ready_is_reported_once_and_in_order_while_others_act() {
                 its.with(|reactor| reactor.ask(9));
                 its.wake();
             });
-            let told = poll(&shared, 3);
-            ACTED.note(told != [1, 2, 9]);
-            let arrived: Vec<u32> = told.into_iter().filter(|&number| number != 9).collect();
+            let reported = poll(&shared, 3);
+            ACTED.note(reported != [1, 2, 9]);
+            let arrived: Vec<u32> = reported.into_iter().filter(|&number| number != 9).collect();
             assert_eq!(arrived, [1, 2]);
             network.join().unwrap();
             other.join().unwrap();

@@ -95,15 +95,15 @@ fn what_the_stand_in_has_comes_first_once_and_in_order() {
         config.limits.turn = 2;
         let mut vm = vm(config);
         compute();
-        let mut told = turn(&mut vm, soon()).unwrap();
+        let mut reported = turn(&mut vm, soon()).unwrap();
         while vm.has_more() {
-            told.extend(turn(&mut vm, None).unwrap());
+            reported.extend(turn(&mut vm, None).unwrap());
         }
-        LEFT[told.len().min(3)].note(takes(vm.seat()) > 0);
-        while told.len() < 3 {
-            told.extend(turn(&mut vm, soon()).unwrap());
+        LEFT[reported.len().min(3)].note(takes(vm.seat()) > 0);
+        while reported.len() < 3 {
+            reported.extend(turn(&mut vm, soon()).unwrap());
         }
-        assert_eq!(told, [1, 2, 3]);
+        assert_eq!(reported, [1, 2, 3]);
     });
     LEFT[1..].iter().for_each(Seen::assert);
 }
@@ -116,13 +116,13 @@ fn a_stand_in_that_parks_is_roused_when_the_vm_thread_goes() {
         check(move || {
             let mut vm = vm(Config { arrived: arrived.clone(), ..config() });
             let poller = poller(&vm);
-            let mut told = turn(&mut vm, soon()).unwrap();
+            let mut reported = turn(&mut vm, soon()).unwrap();
             poller.arrive(2);
             poller.until_told(u32::try_from(arrived.len()).unwrap() + 1);
-            while told.last() != Some(&2) {
-                told.extend(turn(&mut vm, None).unwrap());
+            while reported.last() != Some(&2) {
+                reported.extend(turn(&mut vm, None).unwrap());
             }
-            assert_eq!(told, [&arrived[..], &[2]].concat());
+            assert_eq!(reported, [&arrived[..], &[2]].concat());
         });
     }
 }
@@ -209,16 +209,16 @@ fn a_call_ends_one_wait_of_the_vm_thread_whoever_drives() {
 
 /// Turns until the failure of the stand-in is reported, or until it has done nothing for a while.
 fn failure(vm: &mut VmThread) -> (Vec<u32>, Option<String>) {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     compute();
     vm.alone(|| {});
     while vm.has_more() {
         match turn(vm, None) {
-            Ok(batch) => told.extend(batch),
-            Err(error) => return (told, Some(error.to_string())),
+            Ok(batch) => reported.extend(batch),
+            Err(error) => return (reported, Some(error.to_string())),
         }
     }
-    (told, None)
+    (reported, None)
 }
 
 #[test]
@@ -227,10 +227,10 @@ fn a_failure_of_the_stand_in_is_reported_once_behind_what_it_has_left() {
     check(|| {
         let breaks = Some(Break::Fails);
         let mut vm = vm(Config { arrived: vec![1, 2], breaks, ..config() });
-        let (told, failed) = failure(&mut vm);
+        let (reported, failed) = failure(&mut vm);
         if let Some(failed) = failed {
             FAILED.note(true);
-            assert_eq!((&told[..], &failed[..]), (&[1, 2][..], "it cannot wait"));
+            assert_eq!((&reported[..], &failed[..]), (&[1, 2][..], "it cannot wait"));
             assert!(!vm.has_more());
         }
     });
@@ -243,11 +243,11 @@ fn a_panic_gives_the_reactor_back_and_is_reported_once() {
     check(|| {
         let breaks = Some(Break::Panics);
         let mut vm = vm(Config { arrived: vec![1], breaks, ..config() });
-        let (told, failed) = failure(&mut vm);
+        let (reported, failed) = failure(&mut vm);
         poller(&vm).calm();
         if let Some(failed) = failed {
             PANICKED.note(true);
-            assert_eq!(told, [1]);
+            assert_eq!(reported, [1]);
             assert_eq!(failed, "an observer or a policy has panicked");
             assert!(!vm.has_more());
             turn(&mut vm, soon()).unwrap();

@@ -18,7 +18,7 @@ pub(crate) struct Deliberate;
 #[derive(Default)]
 struct Token {
     set: Mutex<bool>,
-    told: Condvar,
+    changed: Condvar,
 }
 
 loom::thread_local! {
@@ -32,7 +32,7 @@ pub(crate) struct Thread(Arc<Token>);
 impl Thread {
     pub(crate) fn unpark(&self) {
         *self.0.set.lock().unwrap() = true;
-        self.0.told.notify_one();
+        self.0.changed.notify_one();
     }
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn park() {
     let token = own();
     let mut set = token.set.lock().unwrap();
     while !*set {
-        set = token.told.wait(set).unwrap();
+        set = token.changed.wait(set).unwrap();
     }
     *set = false;
 }

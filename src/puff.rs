@@ -1,5 +1,5 @@
-//! A second decoder of RFC 1951 and RFC 7692, bit by bit: an oracle for tests; and for audits,
-//! which need to know how far back a server refers.
+//! A second decoder of RFC 1951 and RFC 7692, bit by bit: an oracle for tests and fuzz targets; and
+//! for audits, which need to know how far back a server refers. No connection uses it.
 
 /// Decodes the compressed messages of one connection.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use super::*;
 
 /// The next item, as a short text.
 #[track_caller]
-fn told(source: &mut EventSource) -> String {
+fn reported(source: &mut EventSource) -> String {
     match source.next_timeout(LONG).unwrap() {
         Incoming::Event(event) => format!("{}|{}", event.id, event.data),
         Incoming::Comment(text) => format!(":{text}"),
@@ -19,7 +19,7 @@ fn told(source: &mut EventSource) -> String {
 fn all_told(source: &mut EventSource) -> Vec<String> {
     let mut all = Vec::new();
     while all.last().is_none_or(|last| last != "closed") {
-        all.push(told(source));
+        all.push(reported(source));
     }
     all
 }
@@ -76,7 +76,7 @@ fn contract_tests_of_comments_in_pieces() {
     {
         go.send(()).unwrap();
         for want in wanted {
-            assert_eq!(told(&mut source), *want);
+            assert_eq!(reported(&mut source), *want);
         }
     }
     heads(server);
@@ -115,14 +115,14 @@ fn every_failed_attempt_is_reported_with_its_wait_and_reason() {
     let mut source = eager(refused);
     assert!(source.last_error().is_none());
     for attempt in 0..5 {
-        let told = within_attempt(&mut source);
+        let reported = within_attempt(&mut source);
         // Twice as long after each, half of it random; at least 1 ms.
         let most = SHORT * (1 << attempt);
-        assert!(told >= SHORT.max(most / 2) && told <= most, "{attempt}: {told:?}");
+        assert!(reported >= SHORT.max(most / 2) && reported <= most, "{attempt}: {reported:?}");
         let kind = source.last_error().unwrap().kind();
         assert!(matches!(kind, ErrorKind::Connect(_)), "{kind}");
         assert!(!source.is_open());
-        std::thread::sleep(told * 2);
+        std::thread::sleep(reported * 2);
         // Nothing has happened meanwhile.
         assert!(source.last_error().is_some());
     }
@@ -143,12 +143,12 @@ fn a_break_says_why_until_a_stream_is_open() {
     let mut source = eager(at(&server));
     let mut seen = Vec::new();
     while seen.last().is_none_or(|(last, _)| last != "closed") {
-        let told = told(&mut source);
-        seen.push((if told.starts_with("again") { "again".into() } else { told }, {
+        let reported = reported(&mut source);
+        seen.push((if reported.starts_with("again") { "again".into() } else { reported }, {
             source.last_error().map(|error| error.stage())
         }));
     }
-    let seen: Vec<_> = seen.iter().map(|(told, why)| (&told[..], *why)).collect();
+    let seen: Vec<_> = seen.iter().map(|(reported, why)| (&reported[..], *why)).collect();
     let want = [
         ("opened", None),
         ("|a", None),
@@ -186,11 +186,11 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
         // One place, which the earlier connection has to leave.
         let limits = Limits { connections: 1, ..Limits::default() };
         let mut source = EventSource::new(options).config(Config { limits, ..trusting() });
-        assert_eq!([told(&mut source), told(&mut source)], ["opened", "1|a"]);
+        assert_eq!([reported(&mut source), reported(&mut source)], ["opened", "1|a"]);
         source.restart();
         assert!(!source.is_open());
         has_closed.recv().unwrap();
-        assert_eq!([told(&mut source), told(&mut source)], ["opened", "1|c"]);
+        assert_eq!([reported(&mut source), reported(&mut source)], ["opened", "1|c"]);
         drop(source);
         assert_eq!(last_ids(&heads(server)), [None, Some("1")]);
     }
@@ -226,7 +226,7 @@ fn a_source_that_has_ended_or_waits_begins_again() {
         assert_eq!((failed, last == "closed"), (error, ends), "{first:?}");
         source.restart();
         assert!(source.last_error().is_none());
-        assert_eq!([told(&mut source), told(&mut source)], ["opened", "7|a"], "{first:?}");
+        assert_eq!([reported(&mut source), reported(&mut source)], ["opened", "7|a"], "{first:?}");
         assert_eq!(last_ids(&heads(server)), [Some("7"); 2], "{first:?}");
     }
 }
@@ -289,7 +289,10 @@ fn a_refusal_that_may_pass_is_a_failed_attempt_if_that_is_chosen() {
             let mut source = EventSource::new(at(&server)).retry(SHORT).retry_floor(SHORT);
             source = source.reconnect(reconnect).reconnect_when_refused(chosen);
             if reconnect {
-                assert_eq!([told(&mut source), told(&mut source)], ["opened", "again in 1ms"]);
+                assert_eq!(
+                    [reported(&mut source), reported(&mut source)],
+                    ["opened", "again in 1ms"]
+                );
             }
             if goes_on {
                 for attempt in 0..2 {
@@ -297,7 +300,7 @@ fn a_refusal_that_may_pass_is_a_failed_attempt_if_that_is_chosen() {
                     assert!(wait >= SHORT && wait <= SHORT * (attempt + 1), "{attempt}: {wait:?}");
                     assert_eq!(source.last_error().unwrap().status(), Some(status));
                 }
-                assert_eq!(told(&mut source), "closed");
+                assert_eq!(reported(&mut source), "closed");
             } else {
                 assert_eq!(fails(&mut source).status(), Some(status));
             }
