@@ -95,7 +95,7 @@
 //! [`Limits`] holds every number that bounds memory or time, each with its default and its reason.
 //! [`Config::limits`] sets those of a reactor, [`Options::limits`] those of one connection. A
 //! message has at most [`Limits::message`] bytes, and a send fails while [`Limits::send_queue`]
-//! bytes wait to be sent. A connection on which bytes move is never ended for being slow
+//! bytes wait to be sent. An open connection is never ended because what it sends leaves slowly
 //! ([`Limits::stall`]). A [`Policy`] decides where connections may go; by default, anywhere.
 //!
 //! # Errors

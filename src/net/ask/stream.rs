@@ -291,8 +291,8 @@ impl StreamOptions {
     }
 
     /// The time from now to the head of the response, redirects included. Without this call:
-    /// [`Limits::opening`] up to a connection and [`Limits::response`] from there, and the sum of
-    /// both over all redirects, without the time in which a body is sent.
+    /// [`Limits::opening`] up to a connection and [`Limits::response`] from the last byte of the
+    /// request, and the sum of both over all redirects, without the time in which a body is sent.
     pub fn timeout(mut self, timeout: Duration) -> StreamOptions {
         self.timeout = Some(timeout);
         self

@@ -131,8 +131,8 @@ impl<S: Sys> Sender<S> {
     /// [`Compression`](crate::proto::Compression) describes when that is needed.
     ///
     /// # Errors
+    ///
     /// As [`Sender::send_text`].
-    /// Those of [`Sender::send_text`].
     #[cfg(feature = "deflate")]
     pub fn send_text_plain(&self, text: &str) -> Result<(), Error> {
         self.client.send_text_plain(self.id, text).map_err(|e| self.error(e))

@@ -4,6 +4,7 @@ use super::*;
 use crate::net::Proxy;
 
 const SECOND: Duration = Duration::from_secs(1);
+const NOTHING: [&str; 0] = [];
 
 impl Bench {
     /// Answers the oldest question about a name that has no answer yet.
@@ -147,4 +148,31 @@ fn a_proxy_that_is_silent_is_read_once() {
     bench.turn();
     assert!(bench.wrote(0).starts_with(b"CONNECT "));
     assert_eq!(bench.reads(0).len(), 1);
+}
+
+/// What completes the answer opens the tunnel, however many reads it takes: nothing follows it, so
+/// nothing would make the socket readable again.
+#[test]
+fn an_answer_of_a_proxy_counts_after_any_number_of_reads() {
+    for proxy in ["http://10.0.0.1:3128", "socks5h://10.0.0.1:3128", "socks5h://u:p@10.0.0.1:3128"]
+    {
+        for more in 0..40 {
+            let name = "a".repeat(more);
+            let answer = match proxy {
+                "http://10.0.0.1:3128" => format!("HTTP/1.1 200 {name}\r\n\r\n"),
+                "socks5h://10.0.0.1:3128" => {
+                    format!("\x05\0\x05\0\0\x03{}{name}\0\x50", more as u8 as char)
+                }
+                _ => format!("\x05\x02\x01\0\x05\0\0\x03{}{name}\0\x50", more as u8 as char),
+            };
+            let mut bench = Bench::new(Limits::default());
+            bench.start(ws().proxy(Proxy::parse(proxy).unwrap()));
+            bench.world.lock().tcps[0].most = 1;
+            bench.wrote(0);
+            bench.gives(0, answer.as_bytes());
+            assert_eq!(bench.turns(), NOTHING, "{proxy}: {more}");
+            let request = String::from_utf8_lossy(&bench.wrote(0)).into_owned();
+            assert!(request.ends_with("\r\n\r\n"), "{proxy}: {more}: {request:?}");
+        }
+    }
 }

@@ -51,9 +51,13 @@ const LEAST: Duration = Duration::from_millis(1);
 ///     match options.clone().connect() {
 ///         Ok(mut socket) => {
 ///             plan.opened();
-///             // Until it breaks, or the server closes it.
-///             while let Ok(Some(message)) = socket.read() {
-///                 println!("{message:?}");
+///             loop {
+///                 match socket.read() {
+///                     Ok(Some(message)) => println!("{message:?}"),
+///                     Ok(None) => break, // the server has closed it
+///                     Err(error) if error.is_transient() => break,
+///                     Err(error) => return Err(error),
+///                 }
 ///             }
 ///         }
 ///         Err(error) if error.is_transient() => {

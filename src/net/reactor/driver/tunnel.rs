@@ -12,6 +12,11 @@ use crate::net::sys::{Interest, Sys};
 use crate::net::wire::link::{Link, ReadOutcome};
 use crate::net::wire::proxy::Tunnel;
 
+/// At most so many reads in a row, so that a proxy that never stops sending does not delay other
+/// connections. What the last of them completed is still acted on: no byte may follow it, and then
+/// nothing makes the socket readable again.
+const READS: usize = 16;
+
 /// A socket that is connected to a proxy.
 pub(super) struct Tunnelling<S: Sys> {
     pub(super) opening: Box<Opening<S>>,
@@ -48,8 +53,7 @@ impl<S: Sys> Tunnelling<S> {
     /// Writes and reads. Breaks when the tunnel is open, or with the reason why it is not.
     pub(super) fn step(&mut self, core: &mut Core<S>) -> ControlFlow<Result<(), ProxyError>> {
         let broken = |kind| ControlFlow::Break(Err(ProxyError::Unreached(Box::new(kind))));
-        // Bounded, so that a proxy that never stops sending does not delay other connections.
-        for _ in 0..16 {
+        for reads in 0..=READS {
             let written = self.link.write(&mut core.sys, self.tunnel.outgoing());
             self.tunnel.sent(written.done);
             // The proxy may have sent the reason before the write failed.
@@ -64,6 +68,9 @@ impl<S: Sys> Tunnelling<S> {
             }
             if self.is_open() {
                 return ControlFlow::Break(Ok(()));
+            }
+            if reads == READS {
+                break;
             }
             let end = match self.read(core) {
                 Ok(ReadOutcome::Some { .. }) => None,
