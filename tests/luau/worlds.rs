@@ -987,6 +987,8 @@ fn whichever_function_there_is_for_requests() {
             "  Authorization: Bearer t0ken",
             "GET /notes/5",
             "  Authorization: Bearer t0ken",
+            "GET /odd",
+            "  Authorization: -",
         ],
         &[
             "made 5",
@@ -994,6 +996,9 @@ fn whichever_function_there_is_for_requests() {
             "gone nil",
             "then nil 410 Gone",
             "down nil HttpError: ConnectFail",
+            "warning: RequestAsync: there is no option Verb; it is ignored",
+            "odd 410",
+            "proxied false *",
         ],
     );
 }

@@ -85,6 +85,10 @@ fn what_scripts_of_a_world_write_passes() {
         ),
         (
             "executor",
+            "local ws: WebSocket = syn.websocket.connect('ws://a') ws:Send('b') print(request({ Url = 'a', Proxy = 'b' }).Body)",
+        ),
+        (
+            "executor",
             "local send = http_request or request or (syn and syn.request) or (http and http.request) print(send({ Url = 'a' }).Body)",
         ),
         (
