@@ -177,14 +177,14 @@ def count(findings, verdict):
 HEAD = """\
 # Servers that were audited
 
-What `moonwire audit --hostile --idle 25` said of servers of others, each echoing on loopback, each as it is \
-without options, but with compression where it has a switch for that (tungstenite has no compression). \
-nginx is set up as its documentation has it for WebSockets, which writes `Connection: upgrade` itself. \
+Results of `moonwire audit --hostile --idle 25` for servers of other projects. Each server echoes on loopback, with \
+its defaults, but with compression if it has an option for that (tungstenite has no compression). \
+nginx is configured as its documentation describes for WebSockets, and writes `Connection: upgrade` itself. \
 Written by `tests/audit/servers.py --write`, {date}.
 
-A *fault* is a rule of the RFC that is broken, whatever comes of it; a *notice* is a choice that the RFC \
-leaves. Neither says that a server is unsafe. Faults that a client meets which keeps to the RFCs itself: \
-{met}; all others come of hostile input.
+A *fault* is a broken rule of the RFC, whatever its effect; a *notice* is a choice that the RFC leaves open. \
+Neither means that a server is unsafe. Only these faults affect a client that observes the RFCs: \
+{met}; hostile input causes all others.
 
 """
 
@@ -208,7 +208,7 @@ def write(results):
         text += f"| {version} | {' | '.join(map(str, counts))} |\n"
     checks = [finding["check"] for finding in next(iter(results.values()))[1]]
     by_name = {name: {f["check"]: f for f in findings} for name, (_, findings) in results.items()}
-    text += "\n## Check by check\n\nThose with a fault or a notice; – is skipped.\n\n"
+    text += "\n## Check by check\n\nThe checks with a fault or a notice; – means skipped.\n\n"
     text += f"| check | section | {' | '.join(results)} |\n|---|---|{'---|' * len(results)}\n"
     for check in checks:
         row = [by_name[name][check] for name in results]
