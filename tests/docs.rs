@@ -932,6 +932,8 @@ fn the_page_on_features_has_those_of_the_manifest_and_their_crates() {
     };
     for (place, text) in [
         ("none", format!("| {} crates |", crates("Linux: core"))),
+        ("`net`", format!("{} crates in all", crates("Linux: net"))),
+        ("`json`", format!("{} crates:", crates("Linux: json") - crates("Linux: net"))),
         ("`tls`", format!("{} crates in all", crates("Linux: tls"))),
         (
             "`system-roots`",

@@ -12,16 +12,20 @@ const LINUX: &str = "x86_64-unknown-linux-gnu";
 /// Systems, their targets, and how many crates more than on Linux there may be.
 const SYSTEMS: [(&str, &str, usize); 4] = [
     ("Linux", LINUX, 0),
-    ("Windows", "x86_64-pc-windows-msvc", 3),
+    // System calls, random bytes, sockets.
+    ("Windows", "x86_64-pc-windows-msvc", 5),
     // What reads the keychain.
     ("macOS", "aarch64-apple-darwin", 3),
-    ("FreeBSD", "x86_64-unknown-freebsd", 0),
+    // Random bytes.
+    ("FreeBSD", "x86_64-unknown-freebsd", 3),
 ];
 
 /// A set of features, and how many crates it may bring along at most on Linux.
-const SETS: [(&str, &[&str], usize); 6] = [
+const SETS: [(&str, &[&str], usize); 8] = [
     ("core", &["--no-default-features"], 2),
     ("deflate", &["--no-default-features", "--features=deflate"], 3),
+    ("net", &["--no-default-features", "--features=net"], 5),
+    ("json", &["--no-default-features", "--features=json"], 10),
     ("tls", &["--no-default-features", "--features=tls"], 18),
     ("system-roots", &["--no-default-features", "--features=system-roots"], 20),
     ("tls,luau", &["--no-default-features", "--features=tls,luau"], 30),
