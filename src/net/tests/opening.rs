@@ -150,7 +150,7 @@ fn a_proxy_that_is_silent_is_read_once() {
     assert_eq!(bench.reads(0).len(), 1);
 }
 
-/// What completes the answer opens the tunnel, however many reads it takes: nothing follows it, so
+/// FAULTS 86: what completes the answer opens the tunnel, however many reads it takes: nothing follows it, so
 /// nothing would make the socket readable again.
 #[test]
 fn an_answer_of_a_proxy_counts_after_any_number_of_reads() {
