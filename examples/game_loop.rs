@@ -69,7 +69,8 @@ fn run(url: Option<String>) -> Result<(), Box<dyn Error>> {
     player.set("y", 0.0)?;
     lua.globals().set("player", &player)?;
 
-    // Players' scripts do not get `loadstring`.
+    // Players' scripts do not get `loadstring`. What else they need, such as limits and a policy, is
+    // in docs/EMBEDDING.md.
     let options = Options::new(|line: Line<'_>| println!("{line}")).without("loadstring");
     let mut runtime = luau::install(&lua, options)?;
     runtime.spawn("player.luau", SCRIPT, url)?;

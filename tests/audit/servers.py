@@ -175,7 +175,7 @@ def count(findings, verdict):
 
 
 HEAD = """\
-# Servers that were audited
+# What `moonwire audit` found in servers of others
 
 Results of `moonwire audit --hostile --idle 25` for servers of other projects. Each server echoes on loopback, with \
 its defaults, but with compression if it has an option for that (tungstenite has no compression). \
