@@ -1,4 +1,4 @@
-//! `moonwire connect` in a pipe, as a child process. At a terminal: tests/terminal.
+//! `moonwire connect` as a child process with pipes. tests/terminal runs it at a terminal.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -11,13 +11,13 @@ fn connect(options: &[&str], url: &str) -> Command {
     command(&[&["connect"], options, &[url]].concat())
 }
 
-/// Standard input is at its end from the start.
+/// Runs the command with an empty standard input.
 #[track_caller]
 fn run(options: &[&str], url: &str) -> Ended {
     Live::start(&mut connect(options, url)).end()
 }
 
-/// Standard input stays open.
+/// Starts the command. Its standard input stays open.
 fn held(options: &[&str], url: &str) -> Live {
     Live::start(connect(options, url).stdin(Stdio::piped()))
 }
@@ -29,7 +29,7 @@ fn piped(options: &[&str], url: &str, input: &[u8]) -> Ended {
     live.end()
 }
 
-/// Answers pings until a close frame has come, and returns all other frames.
+/// Answers pings until a close frame arrives. Returns all frames that are not pings.
 fn answering(mut peer: Peer) -> Vec<String> {
     let mut reported = Vec::new();
     while let Some(frame_of) = peer.next() {
@@ -56,7 +56,7 @@ fn lines_go_and_their_answers_come() {
     printed(&piped(&["--base64"], server.url(), b"AP8=\n"), &["AP8="]);
     printed(&piped(&["--binary"], server.url(), b"a\nb\n"), &["a", "b"]);
     printed(&run(&["-x", "a\nb", "-x", "c", "--wait", "2"], server.url()), &["a", "b", "c"]);
-    // Standard input is not read then.
+    // With `-x`, the command does not read standard input.
     printed(&piped(&["-x", "x"], server.url(), b"not sent\n"), &["x"]);
     printed(&run(&[], server.url()), &[]);
     let large = "0123456789".repeat(500_000);
@@ -72,7 +72,8 @@ fn everything_is_sent_before_it_closes() {
     let server = serve(|listener| answering(Peer::open(listener)));
     printed(&piped(&["--linger", "0"], &server.url(), b"a\nb\n"), &[]);
     assert_eq!(server.end(), ["a", "b", "close 1000"]);
-    // The server read nothing: the time for its answers starts when it has received everything.
+    // The pong shows that the server received everything. The time of `--linger` starts with it,
+    // so an answer that arrives before the pong is printed.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "a");
@@ -97,7 +98,7 @@ fn the_status_is_the_outcome() {
         let server = serve(move |listener| {
             let mut peer = Peer::open(listener);
             peer.send(&[text("one"), bytes.clone()].concat());
-            // If the server closes first, it also ends the stream.
+            // A server that sends the first close frame also ends the stream (RFC 6455 §7.1.1).
             if !bytes.is_empty() {
                 peer.frames();
             }
@@ -166,7 +167,7 @@ fn input_that_cannot_be_sent_is_an_error() {
 
 #[test]
 fn it_ends_when_enough_has_come() {
-    // Three messages, however long they take, and whatever else is there.
+    // `--wait 3` and `-n 3` end the command after three messages.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "go");
@@ -182,7 +183,7 @@ fn it_ends_when_enough_has_come() {
     });
     printed(&held(&["-n", "3"], &server.url()).end(), &["1", "2", "3"]);
     assert_eq!(server.end(), ["close 1000"]);
-    // A time, even if messages arrive.
+    // `--wait 0.3s` ends the command after that time, even if messages arrive.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "ping moonwire: end of input");
@@ -250,7 +251,7 @@ fn it_connects_again() {
     let ended = live.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.end(), ["second", "close 1000"]);
-    // The ping for the end of the input goes to the next connection.
+    // The ping that marks the end of the input is sent again on the next connection.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "x");
@@ -264,7 +265,7 @@ fn it_connects_again() {
     let ended = run(&["--reconnect", "-x", "x"], &server.url());
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.end(), ["close 1000"]);
-    // After an error that would not pass, it does not try again.
+    // After an error that is not temporary, the command does not connect again.
     let server = serve(|listener| {
         let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
         Peer::asked(listener).send(answer);
@@ -279,7 +280,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         while peer.stream.write_all(&text("more")).is_ok() {}
     });
     let mut child = connect(&[], &server.url()).stdin(Stdio::piped()).spawn().unwrap();
-    // Closed from the start.
+    // The pipe is closed from the start.
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]));
@@ -319,7 +320,7 @@ fn what_is_secret_is_not_shown() {
         let head = server.end();
         assert!(["secret1", "bWU6c2VjcmV0MQ"].iter().any(|s| head.contains(s)), "{head}");
     }
-    // The same if it cannot be sent.
+    // Errors about such options do not show the secrets.
     for options in [&["--auth", "secret1"][..], &["-H", "secret1"], &["-H", "Cookie: secret1\n"]] {
         let ended = run(options, &refused());
         failed(&ended, 2, options[0].trim_start_matches("-H"));
@@ -327,7 +328,7 @@ fn what_is_secret_is_not_shown() {
     }
 }
 
-/// Pipes `text` into a program, if it is installed; returns its output.
+/// Pipes `text` into a program, if it is installed. Returns what it wrote to standard error.
 fn checked(program: &str, args: &[&str], text: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

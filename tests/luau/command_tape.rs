@@ -1,5 +1,5 @@
-//! Tapes by the command: recorded, run again, played by the other side, written as inputs of fuzz
-//! targets.
+//! The command records tapes, replays them, plays the server of a tape, and writes tapes as inputs
+//! of fuzz targets.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ ws:Close(4000, "enough")
 ws.OnClose:Wait()
 "#;
 
-/// It pings at random times and does not depend on the other side.
+/// A client that sends other frames than `SCRIPT`: a ping, and a close frame without a reason.
 const OTHER: &str = r#"
 local ws = WebSocket.connect(...)
 ws:Ping("there?")
@@ -42,11 +42,11 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
         assert_eq!((ended.status, ended.err.as_str()), (Some(0), ""), "{ended:?}");
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.contains("hunter22, says"), more.is_some(), "{text}");
-        // As it was recorded, in all modes.
+        // The replay agrees with the tape in all modes.
         let ended = replay(&["--bytewise", "--cuts", "7", &tape]);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert!(ended.out[0].contains("as it was, 7 ways: 1 connection,"), "{ended:?}");
-        // Another byte than the one that was sent.
+        // The first byte from the server is changed, so the replay differs from the tape.
         let at = text.find("\ntook 81").unwrap() + 6;
         let changed = format!("{}82{}", &text[..at], &text[at + 2..]);
         let number = text[..at].lines().count();
@@ -56,8 +56,8 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
         assert_eq!(ended.status, Some(1), "{said}");
         assert!(said.contains(&format!("line {number}, Whole: took 82")), "{said}");
         assert!(said.contains("(RFC 6455 §5.2)"), "{said}");
-        // Plays the other side, for a client that does the same as the recorded one, and for one
-        // that does not.
+        // The command plays the server: for a client that sends what the tape has, and for a
+        // client that does not.
         fs::write(&path, &text).unwrap();
         for (client, status) in [(SCRIPT, 0), (OTHER, 1)] {
             let server = Live::start(&mut command(&["replay", "--server", &tape]));
@@ -90,7 +90,7 @@ fn a_tape_becomes_inputs_of_fuzz_targets() {
     assert_eq!(session[..3], [1, 1, 3]);
     let head = String::from_utf8_lossy(&session[3..]).into_owned();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    // The value for the target's own key.
+    // The fuzz target's key is fixed, and the answer has the value for it.
     assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     let message = fs::read(path.join("message").join("ws-echo-0")).unwrap();
     assert_eq!(message[..9], *b"\0\0\x81\x05hello");

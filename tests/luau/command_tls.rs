@@ -1,4 +1,4 @@
-//! The options of TLS of `moonwire run`.
+//! The TLS options of `moonwire run`.
 
 use std::path::Path;
 
@@ -81,7 +81,7 @@ fn a_pin_opens_its_server_and_no_other() {
         let tried = open(Server::new("good"), "localhost", &options);
         match good {
             true => assert_eq!(said(&tried), ("open", "")),
-            // The error has the value to pin.
+            // The error names the server's pin.
             false => assert!(said(&tried).0.contains(&own), "{tried:?}"),
         }
     }
@@ -128,10 +128,10 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
             assert_eq!(err, INSECURE);
         }
     }
-    // Even if no connection uses TLS.
+    // The warning appears even if no connection uses TLS.
     let ended = Script::new("tls-none", "print(1)").run(&["--insecure"], &[]);
     assert_eq!((ended.out, &*ended.err), (vec!["1".to_owned()], INSECURE));
-    // A pin holds.
+    // `--insecure` does not switch off a pin.
     let pin = Pin::of_certificate(&chain("good")[0]).unwrap().to_string();
     let tried = open(Server::new("self-signed"), "localhost", &["--insecure", "--pin", &pin]);
     assert!(said(&tried).0.contains("has a pinned key"), "{tried:?}");
@@ -140,7 +140,7 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
 #[test]
 fn a_name_of_this_machine_that_leads_elsewhere_is_not_connected_to_with_insecure() {
     // An address for documentation (RFC 5737): no host has it, and nothing is sent to it. The URL
-    // is the last argument: --echo puts its own before it.
+    // is the last argument: `--echo` puts the URL of its server before it.
     let text = "print(websocket.connect((select(select('#', ...), ...))))";
     let script = Script::new("tls-elsewhere", text);
     for host in ["localhost", "127.0.0.1"] {
@@ -194,7 +194,7 @@ fn the_systems_roots_stand_in_for_the_bundled_ones_or_the_feature_is_named() {
         failed(&ended, 2, "feature system-roots");
         return;
     }
-    // A folder that is the system's store for this process only.
+    // The child process takes this folder for the system's store.
     let store = folder().join("store");
     std::fs::create_dir_all(&store).unwrap();
     std::fs::copy(Path::new(&ca()), store.join("ca.pem")).unwrap();
