@@ -1,5 +1,5 @@
-//! §1, rules 2 and 3: held messages come before `OnClose`, for every kind of listener, in any order
-//! of attaching, and whether the end has been reported already or not.
+//! §1, rules 2 and 3: held messages are delivered before `OnClose`, for every kind of listener, in
+//! any order of attaching, before and after the connection has ended.
 
 use super::raw::{Peer, Raw, close, serve, text};
 use super::support::*;
@@ -12,7 +12,7 @@ fn three() -> Raw<Vec<String>> {
     })
 }
 
-/// When a script attaches: before everything, or after the end.
+/// When a script attaches its listeners: at once, or after the connection has ended.
 const WHEN: [(&str, &str); 2] = [
     ("before the end", ""),
     ("after it", "until_true(function() return ws.State == 'Closed' end)"),
@@ -50,7 +50,7 @@ const END: [(&str, &str); 3] = [
     ("Wait", "task.spawn(function() ws.OnClose:Wait() over() end)"),
 ];
 
-/// Runs `attach`; returns the names that it printed.
+/// Runs `when` and `attach` for a connection to `three`. Returns the lines that they printed.
 fn heard(rt: &mut Rt, when: &str, attach: &str) -> Vec<String> {
     let server = three();
     let script = format!(
@@ -81,7 +81,8 @@ both! {
         }
     }
 
-    // Each listener belongs to its own thread, which runs at the end of the resumption.
+    // Deferred threads run at the end of the resumption. A listener that they attach receives the
+    // messages before `OnClose`.
     fn what_is_deferred_belongs_to_the_resumption(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
@@ -93,7 +94,7 @@ both! {
         }
     }
 
-    // OnClose does not wait for messages that no listener takes, or not for ever.
+    // OnClose does not wait for messages that no listener takes.
     fn a_listener_that_takes_fewer_has_those_before_the_end(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
@@ -120,7 +121,7 @@ both! {
         assert_eq!(said, ["close 1000", "next step"]);
     }
 
-    // Rule 3: at the next resumption, which is before the next step.
+    // Rule 3: the end is reported at the next resumption, which is before the next step.
     fn without_a_listener_for_messages_the_end_is_reported_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (listener, end) in END {
@@ -134,7 +135,8 @@ both! {
         }
     }
 
-    // OnClose has waited once for a script that stopped taking messages.
+    // OnClose waits once for a script that stops taking messages. Later listeners are called at
+    // once.
     fn the_end_is_put_off_once_and_then_reported_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
