@@ -693,15 +693,15 @@ fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
         Script::new("also_ask", "x = 'ask' print(#... > 0, x) task.wait(0.05) print(x) warn('w')");
     let other = Script::new("also_other", "x = 'other' print(#... > 0, x) task.wait() print(x)");
     let (first, second) = (ask.path(), other.path());
-    let said = |line: &str| {
+    let short = |line: &str| {
         let (first, second) = (format!("{first}: "), format!("{second}: "));
         line.replace(&first, "A: ").replace(&second, "B: ")
     };
     let ended = ask.run(&["--prefix", "--also", second], &["word"]);
     assert_eq!(ended.status, Some(0));
-    let out: Vec<String> = ended.out.iter().map(|line| said(line)).collect();
+    let out: Vec<String> = ended.out.iter().map(|line| short(line)).collect();
     assert_eq!(out, ["A: true ask", "B: true other", "B: other", "A: ask"]);
-    assert_eq!(said(&ended.err), "A: warning: w\n");
+    assert_eq!(short(&ended.err), "A: warning: w\n");
     // No script can print a line with another script's prefix.
     let forges = Script::new("also_forges", r"print('a\nb: c') error('x\ny')");
     let ended = forges.run(&["--prefix"], &[]);

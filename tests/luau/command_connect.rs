@@ -87,7 +87,7 @@ fn everything_is_sent_before_it_closes() {
 
 #[test]
 fn the_status_is_the_outcome() {
-    for (bytes, status, said) in [
+    for (bytes, status, want) in [
         (close(1000, "bye"), 0, ""),
         (frame(0x88, b""), 0, ""),
         (close(1001, ""), 1, "moonwire: closed: 1001\n"),
@@ -104,11 +104,11 @@ fn the_status_is_the_outcome() {
             }
         });
         let ended = held(&[], &server.url()).end();
-        assert_eq!((ended.status, &*ended.out), (Some(status), &["one".to_owned()][..]), "{said}");
-        match said {
+        assert_eq!((ended.status, &*ended.out), (Some(status), &["one".to_owned()][..]), "{want}");
+        match want {
             "lost" => assert!(ended.err.contains(": connection: lost: "), "{ended:?}"),
             "" if status == 1 => assert!(ended.err.contains("§"), "{ended:?}"),
-            _ => assert_eq!(ended.err, said),
+            _ => assert_eq!(ended.err, want),
         }
     }
     failed(&run(&[], &refused()), 3, ": connect: ");
@@ -120,9 +120,9 @@ fn the_status_is_the_outcome() {
     let server = serve(|listener| Peer::open(listener).rest());
     failed(&held(&["--timeout", "0.5"], &server.url()).end(), 124, "");
     assert_eq!(server.end(), ["close 1001"]);
-    for (url, said) in [("http://127.0.0.1/", "http"), ("nonsense", "nonsense"), ("ws://", "ws://")]
+    for (url, want) in [("http://127.0.0.1/", "http"), ("nonsense", "nonsense"), ("ws://", "ws://")]
     {
-        failed(&run(&[], url), 2, said);
+        failed(&run(&[], url), 2, want);
     }
 }
 
@@ -147,14 +147,14 @@ fn signals_close_the_connection() {
 #[test]
 fn input_that_cannot_be_sent_is_an_error() {
     let server = echo();
-    for (options, input, said) in [
+    for (options, input, want) in [
         (&[][..], &b"one\nab\xff\n"[..], "moonwire: message 2: byte 3 is not UTF-8"),
         (&["--hex"], b"00\n0x\n", "moonwire: message 2: byte 2 is not a hex digit"),
         (&["--base64"], b"AA==\n=\n", "moonwire: message 2: not base64"),
         (&["--max-message", "10"], b"one\n01234567890\n", "moonwire: message 2: "),
     ] {
         let ended = piped(options, server.url(), input);
-        failed(&ended, 1, said);
+        failed(&ended, 1, want);
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
     }
     failed(&run(&["--hex", "-x", "0"], &refused()), 2, "--execute: an odd number of hex digits");
@@ -338,20 +338,20 @@ fn checked(program: &str, args: &[&str], text: &str) -> Option<String> {
     let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     let ended = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(ended.status.success(), "{program}: {said}");
-    Some(said)
+    let complaints = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success(), "{program}: {complaints}");
+    Some(complaints)
 }
 
 #[test]
 fn shells_and_man_read_what_is_for_them() {
-    let said = |args: &[&str]| {
+    let output = |args: &[&str]| {
         let ended = Live::start(&mut command(args)).end();
         assert_eq!((ended.status, &*ended.err), (Some(0), ""), "{args:?}");
         ended.out.join("\n") + "\n"
     };
     for (shell, option) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
-        let text = said(&["completions", shell]);
+        let text = output(&["completions", shell]);
         assert!(text.contains("connect") && text.contains("max-messages"), "{text}");
         if let Some(complaint) = checked(shell, &[option], &text) {
             assert_eq!(complaint, "", "{shell}");
@@ -359,8 +359,8 @@ fn shells_and_man_read_what_is_for_them() {
     }
     for name in ["", "run", "connect", "stream", "echo"] {
         let text = match name {
-            "" => said(&["man"]),
-            name => said(&["man", name]),
+            "" => output(&["man"]),
+            name => output(&["man", name]),
         };
         if let Some(complaint) = checked("groff", &["-man", "-Tutf8", "-ww", "-z"], &text) {
             assert_eq!(complaint, "", "{name}");

@@ -46,16 +46,16 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
         let ended = replay(&["--bytewise", "--cuts", "7", &tape]);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert!(ended.out[0].contains("as it was, 7 ways: 1 connection,"), "{ended:?}");
-        // The first byte from the server is changed, so the replay differs from the tape.
+        // The first byte of a frame of the server is changed, so the replay fails.
         let at = text.find("\ntook 81").unwrap() + 6;
         let changed = format!("{}82{}", &text[..at], &text[at + 2..]);
         let number = text[..at].lines().count();
         fs::write(&path, changed).unwrap();
         let ended = replay(&[&tape]);
-        let said = ended.out.join("\n");
-        assert_eq!(ended.status, Some(1), "{said}");
-        assert!(said.contains(&format!("line {number}, Whole: took 82")), "{said}");
-        assert!(said.contains("(RFC 6455 §5.2)"), "{said}");
+        let output = ended.out.join("\n");
+        assert_eq!(ended.status, Some(1), "{output}");
+        assert!(output.contains(&format!("line {number}, Whole: took 82")), "{output}");
+        assert!(output.contains("(RFC 6455 §5.2)"), "{output}");
         // The command plays the server: for a client that sends what the tape has, and for a
         // client that does not.
         fs::write(&path, &text).unwrap();
@@ -71,8 +71,8 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
                 assert!(server.out[0].ends_with("2 frames as they were"), "{server:?}");
                 assert_eq!(server.out.len() > 1, more.is_none(), "{server:?}");
             } else {
-                let said = "expected text fin, 25 bytes, got close fin, 2 bytes";
-                assert!(server.out[0].contains(said), "{server:?}");
+                let want = "expected text fin, 25 bytes, got close fin, 2 bytes";
+                assert!(server.out[0].contains(want), "{server:?}");
             }
         }
         fs::remove_file(path).unwrap();
@@ -105,14 +105,14 @@ fn what_is_wrong_with_a_tape_is_said() {
     fs::write(&path, "open\npeer 8102 \"hi\"\ngap its payload is missing\npeer 8101").unwrap();
     let ended = replay(&[&tape]);
     assert_eq!(ended.status, Some(1));
-    let said = ended.out.join("\n");
-    assert!(said.contains("line 3") && said.contains("event not named"), "{said}");
+    let output = ended.out.join("\n");
+    assert!(output.contains("line 3") && output.contains("event not named"), "{output}");
     fs::write(&path, "open\npeer 8900\ntook nothing\nwrote 8a80 00000000\ngap so\npeer 8101")
         .unwrap();
     let ended = replay(&[&tape]);
     assert_eq!(ended.status, Some(1));
     assert!(ended.out[1].contains("line 5: what follows cannot be replayed: so"), "{ended:?}");
-    for (args, said) in [
+    for (args, want) in [
         (&["replay", "/nowhere/at/all"][..], "/nowhere/at/all: "),
         (&["run", "--tape-payloads", script.path()], "--tape-payloads needs --tape FILE"),
         (&["run", "--tape", "/nowhere/at/all", script.path()], "--tape: /nowhere/at/all: "),
@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_tape_is_said() {
     ] {
         let ended = Live::start(&mut command(args)).end();
         let all = format!("{}{}", ended.err, ended.out.join("\n"));
-        assert!(ended.status != Some(0) && all.contains(said), "{args:?}: {ended:?}");
+        assert!(ended.status != Some(0) && all.contains(want), "{args:?}: {ended:?}");
     }
     fs::remove_file(path).unwrap();
 }

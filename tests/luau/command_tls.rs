@@ -37,7 +37,7 @@ fn open(server: Server, host: &str, options: &[&str]) -> (Ended, Seen) {
 
 /// The output of `OPEN` in a successful run, and standard error of the command.
 #[track_caller]
-fn said((ended, _): &(Ended, Seen)) -> (&str, &str) {
+fn output((ended, _): &(Ended, Seen)) -> (&str, &str) {
     assert_eq!((ended.status, ended.out.len()), (Some(0), 1), "{ended:?}");
     (&ended.out[0], &ended.err)
 }
@@ -47,10 +47,10 @@ fn a_certificate_and_its_key_are_shown() {
     let demanding = || Server { wants_client: true, ..Server::new("good") };
     let (ca, cert, key) = (ca(), file("client.pem"), file("client.key"));
     let tried = open(demanding(), "localhost", &["--ca", &ca, "--cert", &cert, "--key", &key]);
-    assert_eq!(said(&tried), ("open", ""));
+    assert_eq!(output(&tried), ("open", ""));
     assert!(matches!(tried.1.end, End::Request { with_certificate: true, .. }));
     let tried = open(demanding(), "localhost", &["--ca", &ca]);
-    assert!(said(&tried).0.ends_with("(TlsOptions::identity, or --cert and --key)"), "{tried:?}");
+    assert!(output(&tried).0.ends_with("(TlsOptions::identity, or --cert and --key)"), "{tried:?}");
 
     let script = Script::new("tls-identity", "print('not reached')");
     let run = |cert: &str, key: &str| run(&["--cert", cert, "--key", key, script.path()]);
@@ -80,14 +80,14 @@ fn a_pin_opens_its_server_and_no_other() {
         let options: Vec<&str> = ["--ca", &*ca].into_iter().chain(pins).collect();
         let tried = open(Server::new("good"), "localhost", &options);
         match good {
-            true => assert_eq!(said(&tried), ("open", "")),
+            true => assert_eq!(output(&tried), ("open", "")),
             // The error names the server's pin.
-            false => assert!(said(&tried).0.contains(&own), "{tried:?}"),
+            false => assert!(output(&tried).0.contains(&own), "{tried:?}"),
         }
     }
     // A pin does not replace a root.
     let tried = open(Server::new("good"), "localhost", &["--pin", &own]);
-    assert!(said(&tried).0.contains("not signed by a trusted root"), "{tried:?}");
+    assert!(output(&tried).0.contains("not signed by a trusted root"), "{tried:?}");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_least_version_is_kept_to() {
     {
         let options = ["--ca", &*ca, "--tls-min", least];
         let tried = open(Server::new("good").only(version), "localhost", &options);
-        let (out, err) = said(&tried);
+        let (out, err) = output(&tried);
         assert!(err.is_empty());
         assert_eq!(out == "open", good, "{tried:?}");
         assert!(good || out.contains("another version of TLS"), "{tried:?}");
@@ -114,16 +114,16 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
     for host in ["localhost", "127.0.0.1"] {
         for certificate in ["unknown-root", "self-signed", "expired", "other"] {
             let tried = open(Server::new(certificate), host, &["--insecure"]);
-            assert_eq!(said(&tried), ("open", INSECURE), "{host} {certificate}");
+            assert_eq!(output(&tried), ("open", INSECURE), "{host} {certificate}");
             let tried = open(Server::new(certificate), host, &[]);
-            assert!(said(&tried).0.contains("TLS: the certificate "), "{tried:?}");
+            assert!(output(&tried).0.contains("TLS: the certificate "), "{tried:?}");
         }
     }
     // Another name is verified, even if it resolves to this machine.
     for host in ["x.a.test", "a.localhost"] {
         for certificate in ["wildcard", "self-signed"] {
             let tried = open(Server::new(certificate), host, &["--insecure"]);
-            let (out, err) = said(&tried);
+            let (out, err) = output(&tried);
             assert!(out.contains("not signed by a trusted root"), "{tried:?}");
             assert_eq!(err, INSECURE);
         }
@@ -134,7 +134,7 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
     // `--insecure` does not switch off a pin.
     let pin = Pin::of_certificate(&chain("good")[0]).unwrap().to_string();
     let tried = open(Server::new("self-signed"), "localhost", &["--insecure", "--pin", &pin]);
-    assert!(said(&tried).0.contains("has a pinned key"), "{tried:?}");
+    assert!(output(&tried).0.contains("has a pinned key"), "{tried:?}");
 }
 
 #[test]

@@ -115,10 +115,10 @@ both! {
             options.config().limits.opening = Duration::from_millis(400);
             options
         });
-        let said = rt.says("print(websocket.connect((...)))", server.url());
+        let output = rt.says("print(websocket.connect((...)))", server.url());
         let reason = "handshake: not open within the time limit of 400ms";
         let want = format!("nil {}: {reason}", server.url());
-        assert_eq!(said, [want]);
+        assert_eq!(output, [want]);
         server.end();
     }
 
@@ -360,13 +360,14 @@ fn arguments_of_other_types() {
 fn an_uncaught_failure_is_reported() {
     let url = refused();
     let mut rt = Rt::new(Mode::Inline);
-    let said = rt.says("local url = ...\nWebSocket.connect(url)\nprint('not here')", url.as_str());
-    assert_eq!(said.len(), 1, "{said:?}");
+    let output =
+        rt.says("local url = ...\nWebSocket.connect(url)\nprint('not here')", url.as_str());
+    assert_eq!(output.len(), 1, "{output:?}");
     let head = format!("error: script:2: {url}: connect: ");
-    assert!(said[0].starts_with(&head) && !said[0].contains('\n'), "{said:?}");
+    assert!(output[0].starts_with(&head) && !output[0].contains('\n'), "{output:?}");
     assert!(rt.runtime.has_raised());
-    let said = says(Mode::Inline, "WebSocket.connect('gopher://x')", ());
-    assert_eq!(said, ["error: script:1: invalid websocket url"]);
+    let output = says(Mode::Inline, "WebSocket.connect('gopher://x')", ());
+    assert_eq!(output, ["error: script:1: invalid websocket url"]);
 }
 
 // The embedder calls `connect` outside of a thread, so Luau cannot suspend the call.

@@ -168,7 +168,7 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     }
     let mut other = (seed % 4 == 2).then(|| Peer::open(listener));
     let mut peer = Peer::open_with(listener, "", &first);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     match way {
         Write::OneByOne => {
             for (i, message) in messages.iter().enumerate() {
@@ -220,10 +220,10 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
                 match peer.received() {
                     pong if pong == "pong there?" => break,
                     reported if reported == "EOF" || reported.starts_with("close") => {
-                        heard.push(reported);
+                        received.push(reported);
                         break;
                     }
-                    reported => heard.push(reported),
+                    reported => received.push(reported),
                 }
             }
             seen.set();
@@ -238,13 +238,13 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     if let Some(other) = &mut other {
         write(other, &close(1000, ""));
     }
-    if !heard.iter().any(|reported| reported.starts_with("close")) {
-        heard.extend(peer.rest());
+    if !received.iter().any(|reported| reported.starts_with("close")) {
+        received.extend(peer.rest());
     }
     if let Some(mut other) = other {
         other.rest();
     }
-    heard
+    received
 }
 
 /// The output of one program, and what its server has received.
@@ -256,17 +256,17 @@ struct Log {
     other: Vec<String>,
     /// Lines without a fixed order.
     late: Vec<String>,
-    heard: Vec<String>,
+    received: Vec<String>,
 }
 
 impl Log {
-    fn new(lines: Vec<String>, heard: Vec<String>) -> Log {
+    fn new(lines: Vec<String>, received: Vec<String>) -> Log {
         let is_late = |line: &String| line.starts_with('~');
         let is_other = |line: &String| line.starts_with("b ") || line.starts_with("error: b ");
         let (mut late, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_late);
         let (other, said) = lines.into_iter().partition(is_other);
         late.sort();
-        Log { said, other, late, heard }
+        Log { said, other, late, received }
     }
 
     /// Checks what must hold for each run.
@@ -395,10 +395,10 @@ fn same(part: u64, mode: Mode, way: Write, how: Drive, time_limit: bool) {
             around(&want.said),
             got.other,
             got.late,
-            got.heard,
+            got.received,
             want.other,
             want.late,
-            want.heard,
+            want.received,
         );
     }
 }

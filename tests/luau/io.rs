@@ -426,7 +426,7 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
     assert_eq!(rt.says("task.wait(0.05) print(1)", ()), ["1"]);
     assert_eq!(*count.lock().unwrap(), 0);
     assert_eq!(rt.says("print(#io.read(1))", ()), ["1"]);
-    // The reader's thread reads ahead: as many bytes as were passed on, and as many again.
+    // The runtime has received 1000 bytes, and the reader's thread has read as many again.
     let until = std::time::Instant::now() + LONG;
     while *count.lock().unwrap() < 2 * AHEAD {
         assert!(std::time::Instant::now() < until);
