@@ -1,5 +1,5 @@
-//! Coded bodies of streams: `Enum.HttpCompression`, `--compressed`, and event streams that are
-//! compressed without a request.
+//! Content codings of streams: `Enum.HttpCompression`, `--compressed`, and event streams that the
+//! server compresses though the client did not ask for it.
 
 #[cfg(not(feature = "deflate"))]
 use super::command::failed;
@@ -7,7 +7,8 @@ use super::command::{Ended, Script, printed};
 use super::common;
 use super::common::{Scripted, field, listen};
 
-/// Answers each client with the body that it has sent, still coded; returns its `Accept-Encoding`.
+/// A server that sends each client the body of its request back, without decoding it. It returns
+/// the `Accept-Encoding` of each request.
 fn echo(clients: usize, kind: &'static str) -> Scripted<Vec<String>> {
     listen(move |listener| {
         (0..clients)
@@ -68,7 +69,7 @@ fn sends(options: &[&str], kind: &'static str) -> (Ended, Vec<String>) {
     (ended, server.join())
 }
 
-/// Roblox's option, and the command's.
+/// Roblox's option `Compress` codes the request's body. `--compressed` asks for a coded response.
 #[cfg(feature = "deflate")]
 #[test]
 fn gzip_compresses_the_body_and_the_command_asks_for_codings() {

@@ -14,7 +14,7 @@ use super::common::pem;
 use super::raw::{self, LONG, Peer, close, serve, text};
 use super::support::*;
 
-/// A running process. It is killed when it is dropped.
+/// A running process. The drop of this value kills it.
 pub(crate) struct Live {
     child: Child,
     lines: Receiver<String>,
@@ -49,7 +49,7 @@ impl Live {
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines() {
                 if sender.send(line.unwrap()).is_err() {
-                    // The test reads no more of it, so the pipe is closed.
+                    // The test dropped the receiver. The return closes the pipe.
                     return;
                 }
             }
@@ -62,7 +62,7 @@ impl Live {
         Live { child, lines, errors: Some(errors) }
     }
 
-    /// The next line that it prints.
+    /// The next line that the process prints.
     #[track_caller]
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(LONG).expect("a line")
@@ -81,7 +81,7 @@ impl Live {
         assert!(done.success());
     }
 
-    /// The names of its threads.
+    /// The names of the process's threads.
     #[cfg(target_os = "linux")]
     pub(crate) fn threads(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
@@ -109,7 +109,7 @@ impl Live {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
         let status = self.status();
@@ -139,7 +139,7 @@ pub(crate) fn piped(folder: &Path, args: &[&str], text: &str) -> Ended {
     live.end()
 }
 
-/// A folder for this process alone.
+/// A folder that only this process uses.
 pub(crate) fn folder() -> PathBuf {
     let name = format!("luau-{}", std::process::id());
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
@@ -148,7 +148,7 @@ pub(crate) fn folder() -> PathBuf {
 /// A script in a file, to be run with options before it and arguments after it.
 pub(crate) struct Script(PathBuf);
 
-/// The number of scripts; the folder is removed with the last one.
+/// The number of `Script`s that exist. The drop of the last one removes the folder.
 static SCRIPTS: Mutex<usize> = Mutex::new(0);
 
 impl Script {
@@ -229,7 +229,7 @@ fn an_echo_server_of_its_own() {
     let ended = url.run(&["--echo=wss"], &["", "-"]);
     assert!(ended.out[0].starts_with("wss://127.0.0.1:"), "{ended:?}");
     assert_eq!(ended.out[1], " -");
-    // Without that option, all arguments belong to the script.
+    // Without `--echo`, the script receives exactly the given arguments.
     let server = echo();
     printed(&script.run(&[], &[server.url(), "1"]), &["hello 1 nil", "closed 1000"]);
 }
@@ -350,10 +350,11 @@ client:Close()
 print("passed")"#,
     );
     printed(&check.run(&options, &[]), &["passed"]);
-    // The variable has the effect of --ca.
+    // `SSL_CERT_FILE` has the effect of `--ca`.
     let mut command = events.command(&options[..4], &[]);
     printed(&Live::start(command.env("SSL_CERT_FILE", &ca)).end(), &["hi", "closed"]);
-    // Without the root, nothing is trusted; a certificate for another name never is.
+    // Without that root, the certificate is not trusted. With it, the certificate is refused for
+    // another name.
     let ended = events.run(&options[..4], &[]);
     failed(&ended, 1, "events.luau:1: wss://echo.websocket.events: TLS: ");
     let other = format!("other.example:443:{}", server.address());
@@ -369,7 +370,7 @@ fn time_limits() {
     let ended = waits.run(&["--timeout", "1"], &[&server.url()]);
     assert_eq!(ended, Ended { status: Some(124), out: vec![], err: String::new() });
     assert_eq!(server.end(), ["close 1001"]);
-    // The limit holds while a script computes, too.
+    // The limit also holds while a script computes.
     let server = serve(|listener| Peer::open(listener).rest());
     let computes = Script::new("computes", "WebSocket.connect(...) while true do end");
     assert_eq!(computes.run(&["--timeout=1"], &[&server.url()]).status, Some(124));
@@ -404,11 +405,11 @@ deep()"#,
          error: {path}:2: not counted\n  {path}:2\n",
         )
     );
-    // In another thread it is only reported.
+    // An error in another thread is reported, and the status stays 0.
     let ended =
         Script::new("spawned", "task.spawn(error, 'x') task.defer(error, 'y')").run(&[], &[]);
     assert_eq!((ended.status, &*ended.err), (Some(0), "error: x\nerror: y\n"));
-    // So is a failed connect that no script catches.
+    // A failed connect at top level is an error like any other: the status is 1.
     failed(
         &Script::new("refused", "WebSocket.connect(...)").run(&[], &[&refused()]),
         1,
@@ -455,7 +456,8 @@ fn a_syntax_error_names_script_and_line() {
     failed(&Script::new("bytecode", "\u{6}\u{3}\0").run(&[], &[]), 1, "bytecode.luau: ");
 }
 
-/// A script that has printed that it is open, and a server that reports what it receives.
+/// A running script whose connection is open, and its server, which returns the frames that it
+/// received.
 #[cfg(unix)]
 fn open(name: &str, options: &[&str], then: &str) -> (Live, raw::Raw<Vec<String>>) {
     let server = serve(|listener| Peer::open(listener).rest());
@@ -486,7 +488,8 @@ fn signals_close_what_is_open() {
 #[cfg(unix)]
 #[test]
 fn the_second_signal_ends_it_at_once() {
-    // The server never answers, so that the first takes a second.
+    // The server never answers the close frame, so the process would wait for a second after the
+    // first signal.
     let soon = (0..5).any(|i| {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
@@ -499,7 +502,7 @@ fn the_second_signal_ends_it_at_once() {
         let begin = Instant::now();
         live.signal("INT");
         live.signal("INT");
-        // Two signals at a time may be merged, so another one follows.
+        // The system may merge two pending signals, so the test sends a third one.
         std::thread::sleep(Duration::from_millis(100));
         let _ = Command::new("kill")
             .args(["-s", "INT", &live.child.id().to_string()])
@@ -528,7 +531,8 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!((child.wait().unwrap().code(), &*err), (Some(0), ""));
     assert_eq!(server.end(), ["close 1001"]);
-    // From the start, and while others wait in vain.
+    // The pipe is closed before the first line is printed, and the script would wait for another
+    // 100 s.
     for options in [&[][..], &["--poll-thread"][..]] {
         let script = Script::new(
             &format!("closed{}", options.len()),
@@ -621,11 +625,11 @@ fn effort(pid: u32) -> (u64, u64) {
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    // utime and stime, fields 14 and 15, counted from the field before the name.
+    // utime and stime are fields 14 and 15; the first field behind the name is field 3.
     (switches, fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
 }
 
-// It sleeps in the kernel: no polling interval, no ticks.
+// The process sleeps in the kernel while all threads wait. It does not poll.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_waiting_program_does_nothing() {
@@ -645,7 +649,7 @@ ws:Send("ready")"#;
         assert_eq!(live.line(), "ready");
         live
     });
-    // For work that is left from the start.
+    // Lets each process complete the work of its start.
     std::thread::sleep(Duration::from_millis(300));
     let before = lives.each_ref().map(|live| effort(live.child.id()));
     std::thread::sleep(Duration::from_millis(1500));
@@ -661,7 +665,7 @@ ws:Send("ready")"#;
     }
 }
 
-// While a script computes for long, the stand-in, or the poll thread, answers the server.
+// While a script computes for long, the stand-in or the poll thread answers the server.
 #[test]
 fn the_server_is_answered_while_the_script_computes() {
     for options in [&[][..], &["--poll-thread"][..]] {
@@ -689,16 +693,16 @@ fn several_scripts_run_beside_each_other_and_can_be_told_apart() {
         Script::new("also_ask", "x = 'ask' print(#... > 0, x) task.wait(0.05) print(x) warn('w')");
     let other = Script::new("also_other", "x = 'other' print(#... > 0, x) task.wait() print(x)");
     let (first, second) = (ask.path(), other.path());
-    let said = |line: &str| {
+    let short = |line: &str| {
         let (first, second) = (format!("{first}: "), format!("{second}: "));
         line.replace(&first, "A: ").replace(&second, "B: ")
     };
     let ended = ask.run(&["--prefix", "--also", second], &["word"]);
     assert_eq!(ended.status, Some(0));
-    let out: Vec<String> = ended.out.iter().map(|line| said(line)).collect();
+    let out: Vec<String> = ended.out.iter().map(|line| short(line)).collect();
     assert_eq!(out, ["A: true ask", "B: true other", "B: other", "A: ask"]);
-    assert_eq!(said(&ended.err), "A: warning: w\n");
-    // No script can print in another one's name.
+    assert_eq!(short(&ended.err), "A: warning: w\n");
+    // No script can print a line with another script's prefix.
     let forges = Script::new("also_forges", r"print('a\nb: c') error('x\ny')");
     let ended = forges.run(&["--prefix"], &[]);
     assert_eq!(ended.out.len(), 2);

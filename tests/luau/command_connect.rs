@@ -1,4 +1,4 @@
-//! `moonwire connect` in a pipe, as a child process. At a terminal: tests/terminal.
+//! `moonwire connect` as a child process with pipes. tests/terminal runs it at a terminal.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -11,13 +11,13 @@ fn connect(options: &[&str], url: &str) -> Command {
     command(&[&["connect"], options, &[url]].concat())
 }
 
-/// Standard input is at its end from the start.
+/// Runs the command with an empty standard input.
 #[track_caller]
 fn run(options: &[&str], url: &str) -> Ended {
     Live::start(&mut connect(options, url)).end()
 }
 
-/// Standard input stays open.
+/// Starts the command. Its standard input stays open.
 fn held(options: &[&str], url: &str) -> Live {
     Live::start(connect(options, url).stdin(Stdio::piped()))
 }
@@ -29,7 +29,7 @@ fn piped(options: &[&str], url: &str, input: &[u8]) -> Ended {
     live.end()
 }
 
-/// Answers pings until a close frame has come, and returns all other frames.
+/// Answers pings until a close frame arrives. Returns all frames that are not pings.
 fn answering(mut peer: Peer) -> Vec<String> {
     let mut reported = Vec::new();
     while let Some(frame_of) = peer.next() {
@@ -56,7 +56,7 @@ fn lines_go_and_their_answers_come() {
     printed(&piped(&["--base64"], server.url(), b"AP8=\n"), &["AP8="]);
     printed(&piped(&["--binary"], server.url(), b"a\nb\n"), &["a", "b"]);
     printed(&run(&["-x", "a\nb", "-x", "c", "--wait", "2"], server.url()), &["a", "b", "c"]);
-    // Standard input is not read then.
+    // With `-x`, the command does not read standard input.
     printed(&piped(&["-x", "x"], server.url(), b"not sent\n"), &["x"]);
     printed(&run(&[], server.url()), &[]);
     let large = "0123456789".repeat(500_000);
@@ -72,7 +72,8 @@ fn everything_is_sent_before_it_closes() {
     let server = serve(|listener| answering(Peer::open(listener)));
     printed(&piped(&["--linger", "0"], &server.url(), b"a\nb\n"), &[]);
     assert_eq!(server.end(), ["a", "b", "close 1000"]);
-    // The server read nothing: the time for its answers starts when it has received everything.
+    // The pong shows that the server received everything. The time of `--linger` starts with it,
+    // so an answer that arrives before the pong is printed.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "a");
@@ -86,7 +87,7 @@ fn everything_is_sent_before_it_closes() {
 
 #[test]
 fn the_status_is_the_outcome() {
-    for (bytes, status, said) in [
+    for (bytes, status, want) in [
         (close(1000, "bye"), 0, ""),
         (frame(0x88, b""), 0, ""),
         (close(1001, ""), 1, "moonwire: closed: 1001\n"),
@@ -97,17 +98,17 @@ fn the_status_is_the_outcome() {
         let server = serve(move |listener| {
             let mut peer = Peer::open(listener);
             peer.send(&[text("one"), bytes.clone()].concat());
-            // If the server closes first, it also ends the stream.
+            // A server that sends the first close frame also ends the stream (RFC 6455 §7.1.1).
             if !bytes.is_empty() {
                 peer.frames();
             }
         });
         let ended = held(&[], &server.url()).end();
-        assert_eq!((ended.status, &*ended.out), (Some(status), &["one".to_owned()][..]), "{said}");
-        match said {
+        assert_eq!((ended.status, &*ended.out), (Some(status), &["one".to_owned()][..]), "{want}");
+        match want {
             "lost" => assert!(ended.err.contains(": connection: lost: "), "{ended:?}"),
             "" if status == 1 => assert!(ended.err.contains("§"), "{ended:?}"),
-            _ => assert_eq!(ended.err, said),
+            _ => assert_eq!(ended.err, want),
         }
     }
     failed(&run(&[], &refused()), 3, ": connect: ");
@@ -119,9 +120,9 @@ fn the_status_is_the_outcome() {
     let server = serve(|listener| Peer::open(listener).rest());
     failed(&held(&["--timeout", "0.5"], &server.url()).end(), 124, "");
     assert_eq!(server.end(), ["close 1001"]);
-    for (url, said) in [("http://127.0.0.1/", "http"), ("nonsense", "nonsense"), ("ws://", "ws://")]
+    for (url, want) in [("http://127.0.0.1/", "http"), ("nonsense", "nonsense"), ("ws://", "ws://")]
     {
-        failed(&run(&[], url), 2, said);
+        failed(&run(&[], url), 2, want);
     }
 }
 
@@ -146,14 +147,14 @@ fn signals_close_the_connection() {
 #[test]
 fn input_that_cannot_be_sent_is_an_error() {
     let server = echo();
-    for (options, input, said) in [
+    for (options, input, want) in [
         (&[][..], &b"one\nab\xff\n"[..], "moonwire: message 2: byte 3 is not UTF-8"),
         (&["--hex"], b"00\n0x\n", "moonwire: message 2: byte 2 is not a hex digit"),
         (&["--base64"], b"AA==\n=\n", "moonwire: message 2: not base64"),
         (&["--max-message", "10"], b"one\n01234567890\n", "moonwire: message 2: "),
     ] {
         let ended = piped(options, server.url(), input);
-        failed(&ended, 1, said);
+        failed(&ended, 1, want);
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
     }
     failed(&run(&["--hex", "-x", "0"], &refused()), 2, "--execute: an odd number of hex digits");
@@ -166,7 +167,7 @@ fn input_that_cannot_be_sent_is_an_error() {
 
 #[test]
 fn it_ends_when_enough_has_come() {
-    // Three messages, however long they take, and whatever else is there.
+    // `--wait 3` and `-n 3` end the command after three messages.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "go");
@@ -182,7 +183,7 @@ fn it_ends_when_enough_has_come() {
     });
     printed(&held(&["-n", "3"], &server.url()).end(), &["1", "2", "3"]);
     assert_eq!(server.end(), ["close 1000"]);
-    // A time, even if messages arrive.
+    // `--wait 0.3s` ends the command after that time, even if messages arrive.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "ping moonwire: end of input");
@@ -250,7 +251,7 @@ fn it_connects_again() {
     let ended = live.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.end(), ["second", "close 1000"]);
-    // The ping for the end of the input goes to the next connection.
+    // The ping that marks the end of the input is sent again on the next connection.
     let server = serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "x");
@@ -264,7 +265,7 @@ fn it_connects_again() {
     let ended = run(&["--reconnect", "-x", "x"], &server.url());
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert_eq!(server.end(), ["close 1000"]);
-    // After an error that would not pass, it does not try again.
+    // After an error that is not temporary, the command does not connect again.
     let server = serve(|listener| {
         let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
         Peer::asked(listener).send(answer);
@@ -279,7 +280,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         while peer.stream.write_all(&text("more")).is_ok() {}
     });
     let mut child = connect(&[], &server.url()).stdin(Stdio::piped()).spawn().unwrap();
-    // Closed from the start.
+    // The pipe is closed from the start.
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]));
@@ -319,7 +320,7 @@ fn what_is_secret_is_not_shown() {
         let head = server.end();
         assert!(["secret1", "bWU6c2VjcmV0MQ"].iter().any(|s| head.contains(s)), "{head}");
     }
-    // The same if it cannot be sent.
+    // Errors about such options do not show the secrets.
     for options in [&["--auth", "secret1"][..], &["-H", "secret1"], &["-H", "Cookie: secret1\n"]] {
         let ended = run(options, &refused());
         failed(&ended, 2, options[0].trim_start_matches("-H"));
@@ -327,7 +328,7 @@ fn what_is_secret_is_not_shown() {
     }
 }
 
-/// Pipes `text` into a program, if it is installed; returns its output.
+/// Pipes `text` into a program, if it is installed. Returns what it wrote to standard error.
 fn checked(program: &str, args: &[&str], text: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -337,20 +338,20 @@ fn checked(program: &str, args: &[&str], text: &str) -> Option<String> {
     let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     let ended = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(ended.status.success(), "{program}: {said}");
-    Some(said)
+    let complaints = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success(), "{program}: {complaints}");
+    Some(complaints)
 }
 
 #[test]
 fn shells_and_man_read_what_is_for_them() {
-    let said = |args: &[&str]| {
+    let output = |args: &[&str]| {
         let ended = Live::start(&mut command(args)).end();
         assert_eq!((ended.status, &*ended.err), (Some(0), ""), "{args:?}");
         ended.out.join("\n") + "\n"
     };
     for (shell, option) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
-        let text = said(&["completions", shell]);
+        let text = output(&["completions", shell]);
         assert!(text.contains("connect") && text.contains("max-messages"), "{text}");
         if let Some(complaint) = checked(shell, &[option], &text) {
             assert_eq!(complaint, "", "{shell}");
@@ -358,8 +359,8 @@ fn shells_and_man_read_what_is_for_them() {
     }
     for name in ["", "run", "connect", "stream", "echo"] {
         let text = match name {
-            "" => said(&["man"]),
-            name => said(&["man", name]),
+            "" => output(&["man"]),
+            name => output(&["man", name]),
         };
         if let Some(complaint) = checked("groff", &["-man", "-Tutf8", "-ww", "-z"], &text) {
             assert_eq!(complaint, "", "{name}");

@@ -80,8 +80,8 @@ fn the_status_is_the_outcome() {
     for options in [&["--fail"][..], &["-f", "--events"]] {
         let server = answers(NO);
         let ended = run(options, &url(&server));
-        let said = "moonwire: the response is 404 Not Found\nnope\n";
-        assert_eq!((ended.status, &*ended.out, &*ended.err), (Some(22), &[][..], said));
+        let want = "moonwire: the response is 404 Not Found\nnope\n";
+        assert_eq!((ended.status, &*ended.out, &*ended.err), (Some(22), &[][..], want));
     }
     let server = answers(OK);
     printed(&run(&["--fail"], &url(&server)), &["one", "2"]);

@@ -1,5 +1,5 @@
-//! Tapes by the command: recorded, run again, played by the other side, written as inputs of fuzz
-//! targets.
+//! The command records tapes, replays them, plays the server of a tape, and writes tapes as inputs
+//! of fuzz targets.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ ws:Close(4000, "enough")
 ws.OnClose:Wait()
 "#;
 
-/// It pings at random times and does not depend on the other side.
+/// A client that sends other frames than `SCRIPT`: a ping, and a close frame without a reason.
 const OTHER: &str = r#"
 local ws = WebSocket.connect(...)
 ws:Ping("there?")
@@ -42,22 +42,22 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
         assert_eq!((ended.status, ended.err.as_str()), (Some(0), ""), "{ended:?}");
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.contains("hunter22, says"), more.is_some(), "{text}");
-        // As it was recorded, in all modes.
+        // The replay agrees with the tape in all modes.
         let ended = replay(&["--bytewise", "--cuts", "7", &tape]);
         assert_eq!(ended.status, Some(0), "{ended:?}");
         assert!(ended.out[0].contains("as it was, 7 ways: 1 connection,"), "{ended:?}");
-        // Another byte than the one that was sent.
+        // The first byte of a frame of the server is changed, so the replay fails.
         let at = text.find("\ntook 81").unwrap() + 6;
         let changed = format!("{}82{}", &text[..at], &text[at + 2..]);
         let number = text[..at].lines().count();
         fs::write(&path, changed).unwrap();
         let ended = replay(&[&tape]);
-        let said = ended.out.join("\n");
-        assert_eq!(ended.status, Some(1), "{said}");
-        assert!(said.contains(&format!("line {number}, Whole: took 82")), "{said}");
-        assert!(said.contains("(RFC 6455 §5.2)"), "{said}");
-        // Plays the other side, for a client that does the same as the recorded one, and for one
-        // that does not.
+        let output = ended.out.join("\n");
+        assert_eq!(ended.status, Some(1), "{output}");
+        assert!(output.contains(&format!("line {number}, Whole: took 82")), "{output}");
+        assert!(output.contains("(RFC 6455 §5.2)"), "{output}");
+        // The command plays the server: for a client that sends what the tape has, and for a
+        // client that does not.
         fs::write(&path, &text).unwrap();
         for (client, status) in [(SCRIPT, 0), (OTHER, 1)] {
             let server = Live::start(&mut command(&["replay", "--server", &tape]));
@@ -71,8 +71,8 @@ fn what_a_run_writes_down_is_run_again_and_played_from_the_other_side() {
                 assert!(server.out[0].ends_with("2 frames as they were"), "{server:?}");
                 assert_eq!(server.out.len() > 1, more.is_none(), "{server:?}");
             } else {
-                let said = "expected text fin, 25 bytes, got close fin, 2 bytes";
-                assert!(server.out[0].contains(said), "{server:?}");
+                let want = "expected text fin, 25 bytes, got close fin, 2 bytes";
+                assert!(server.out[0].contains(want), "{server:?}");
             }
         }
         fs::remove_file(path).unwrap();
@@ -90,7 +90,7 @@ fn a_tape_becomes_inputs_of_fuzz_targets() {
     assert_eq!(session[..3], [1, 1, 3]);
     let head = String::from_utf8_lossy(&session[3..]).into_owned();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    // The value for the target's own key.
+    // The fuzz target's key is fixed, and the answer has the value for it.
     assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     let message = fs::read(path.join("message").join("ws-echo-0")).unwrap();
     assert_eq!(message[..9], *b"\0\0\x81\x05hello");
@@ -105,14 +105,14 @@ fn what_is_wrong_with_a_tape_is_said() {
     fs::write(&path, "open\npeer 8102 \"hi\"\ngap its payload is missing\npeer 8101").unwrap();
     let ended = replay(&[&tape]);
     assert_eq!(ended.status, Some(1));
-    let said = ended.out.join("\n");
-    assert!(said.contains("line 3") && said.contains("event not named"), "{said}");
+    let output = ended.out.join("\n");
+    assert!(output.contains("line 3") && output.contains("event not named"), "{output}");
     fs::write(&path, "open\npeer 8900\ntook nothing\nwrote 8a80 00000000\ngap so\npeer 8101")
         .unwrap();
     let ended = replay(&[&tape]);
     assert_eq!(ended.status, Some(1));
     assert!(ended.out[1].contains("line 5: what follows cannot be replayed: so"), "{ended:?}");
-    for (args, said) in [
+    for (args, want) in [
         (&["replay", "/nowhere/at/all"][..], "/nowhere/at/all: "),
         (&["run", "--tape-payloads", script.path()], "--tape-payloads needs --tape FILE"),
         (&["run", "--tape", "/nowhere/at/all", script.path()], "--tape: /nowhere/at/all: "),
@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_tape_is_said() {
     ] {
         let ended = Live::start(&mut command(args)).end();
         let all = format!("{}{}", ended.err, ended.out.join("\n"));
-        assert!(ended.status != Some(0) && all.contains(said), "{args:?}: {ended:?}");
+        assert!(ended.status != Some(0) && all.contains(want), "{args:?}: {ended:?}");
     }
     fs::remove_file(path).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The options of TLS of `moonwire run`.
+//! The TLS options of `moonwire run`.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn open(server: Server, host: &str, options: &[&str]) -> (Ended, Seen) {
 
 /// The output of `OPEN` in a successful run, and standard error of the command.
 #[track_caller]
-fn said((ended, _): &(Ended, Seen)) -> (&str, &str) {
+fn output((ended, _): &(Ended, Seen)) -> (&str, &str) {
     assert_eq!((ended.status, ended.out.len()), (Some(0), 1), "{ended:?}");
     (&ended.out[0], &ended.err)
 }
@@ -47,10 +47,10 @@ fn a_certificate_and_its_key_are_shown() {
     let demanding = || Server { wants_client: true, ..Server::new("good") };
     let (ca, cert, key) = (ca(), file("client.pem"), file("client.key"));
     let tried = open(demanding(), "localhost", &["--ca", &ca, "--cert", &cert, "--key", &key]);
-    assert_eq!(said(&tried), ("open", ""));
+    assert_eq!(output(&tried), ("open", ""));
     assert!(matches!(tried.1.end, End::Request { with_certificate: true, .. }));
     let tried = open(demanding(), "localhost", &["--ca", &ca]);
-    assert!(said(&tried).0.ends_with("(TlsOptions::identity, or --cert and --key)"), "{tried:?}");
+    assert!(output(&tried).0.ends_with("(TlsOptions::identity, or --cert and --key)"), "{tried:?}");
 
     let script = Script::new("tls-identity", "print('not reached')");
     let run = |cert: &str, key: &str| run(&["--cert", cert, "--key", key, script.path()]);
@@ -80,14 +80,14 @@ fn a_pin_opens_its_server_and_no_other() {
         let options: Vec<&str> = ["--ca", &*ca].into_iter().chain(pins).collect();
         let tried = open(Server::new("good"), "localhost", &options);
         match good {
-            true => assert_eq!(said(&tried), ("open", "")),
-            // The error has the value to pin.
-            false => assert!(said(&tried).0.contains(&own), "{tried:?}"),
+            true => assert_eq!(output(&tried), ("open", "")),
+            // The error names the server's pin.
+            false => assert!(output(&tried).0.contains(&own), "{tried:?}"),
         }
     }
     // A pin does not replace a root.
     let tried = open(Server::new("good"), "localhost", &["--pin", &own]);
-    assert!(said(&tried).0.contains("not signed by a trusted root"), "{tried:?}");
+    assert!(output(&tried).0.contains("not signed by a trusted root"), "{tried:?}");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_least_version_is_kept_to() {
     {
         let options = ["--ca", &*ca, "--tls-min", least];
         let tried = open(Server::new("good").only(version), "localhost", &options);
-        let (out, err) = said(&tried);
+        let (out, err) = output(&tried);
         assert!(err.is_empty());
         assert_eq!(out == "open", good, "{tried:?}");
         assert!(good || out.contains("another version of TLS"), "{tried:?}");
@@ -114,33 +114,33 @@ fn insecure_is_for_this_machine_alone_and_said_every_time() {
     for host in ["localhost", "127.0.0.1"] {
         for certificate in ["unknown-root", "self-signed", "expired", "other"] {
             let tried = open(Server::new(certificate), host, &["--insecure"]);
-            assert_eq!(said(&tried), ("open", INSECURE), "{host} {certificate}");
+            assert_eq!(output(&tried), ("open", INSECURE), "{host} {certificate}");
             let tried = open(Server::new(certificate), host, &[]);
-            assert!(said(&tried).0.contains("TLS: the certificate "), "{tried:?}");
+            assert!(output(&tried).0.contains("TLS: the certificate "), "{tried:?}");
         }
     }
     // Another name is verified, even if it resolves to this machine.
     for host in ["x.a.test", "a.localhost"] {
         for certificate in ["wildcard", "self-signed"] {
             let tried = open(Server::new(certificate), host, &["--insecure"]);
-            let (out, err) = said(&tried);
+            let (out, err) = output(&tried);
             assert!(out.contains("not signed by a trusted root"), "{tried:?}");
             assert_eq!(err, INSECURE);
         }
     }
-    // Even if no connection uses TLS.
+    // The warning appears even if no connection uses TLS.
     let ended = Script::new("tls-none", "print(1)").run(&["--insecure"], &[]);
     assert_eq!((ended.out, &*ended.err), (vec!["1".to_owned()], INSECURE));
-    // A pin holds.
+    // `--insecure` does not switch off a pin.
     let pin = Pin::of_certificate(&chain("good")[0]).unwrap().to_string();
     let tried = open(Server::new("self-signed"), "localhost", &["--insecure", "--pin", &pin]);
-    assert!(said(&tried).0.contains("has a pinned key"), "{tried:?}");
+    assert!(output(&tried).0.contains("has a pinned key"), "{tried:?}");
 }
 
 #[test]
 fn a_name_of_this_machine_that_leads_elsewhere_is_not_connected_to_with_insecure() {
     // An address for documentation (RFC 5737): no host has it, and nothing is sent to it. The URL
-    // is the last argument: --echo puts its own before it.
+    // is the last argument: `--echo` puts the URL of its server before it.
     let text = "print(websocket.connect((select(select('#', ...), ...))))";
     let script = Script::new("tls-elsewhere", text);
     for host in ["localhost", "127.0.0.1"] {
@@ -194,7 +194,7 @@ fn the_systems_roots_stand_in_for_the_bundled_ones_or_the_feature_is_named() {
         failed(&ended, 2, "feature system-roots");
         return;
     }
-    // A folder that is the system's store for this process only.
+    // The child process takes this folder for the system's store.
     let store = folder().join("store");
     std::fs::create_dir_all(&store).unwrap();
     std::fs::copy(Path::new(&ca()), store.join("ca.pem")).unwrap();

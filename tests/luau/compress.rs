@@ -6,7 +6,8 @@ use super::command::{Script, printed};
 
 const URL: &str = "local url = ...\n";
 
-/// The response has the agreed parameters.
+/// Defines `agreed(options)`. It exchanges messages and returns the `Sec-WebSocket-Extensions` of
+/// the response.
 const AGREED: &str = r#"
 local function agreed(options)
     local ws = WebSocket.connect(url, options)

@@ -8,10 +8,11 @@ use moonwire::peer::{self, Server};
 use super::raw::{Peer, serve};
 use super::support::*;
 
-/// Checks how both report a failure that is in the URL, at a stage: `part` is in the reason.
+/// Checks the errors of both `connect` functions for this URL: they name the URL and the stage, and
+/// their reason contains `part`.
 fn fails(mode: Mode, url: &str, stage: &str, part: &str) {
     let text = r#"local url, stage, part = ...
-        -- A password is not repeated, and what may hold a token is not.
+        -- The error hides the user information and the query, which may hold secrets.
         local shown = string.gsub(string.gsub(url, "//.*@", "//***@"), "([?#]).*", "%1***")
         local head = `{shown}: {stage}: `
         local ok, problem = pcall(WebSocket.connect, url)
@@ -21,7 +22,7 @@ fn fails(mode: Mode, url: &str, stage: &str, part: &str) {
         check(string.find(problem, part, #head, true), problem)
         eq(string.find(problem, "[\r\n]"), nil, "one line")
         local result = table.pack(websocket.connect(url))
-        -- The third is the server's answer, if there was one.
+        -- The third result is the server's answer, if there was one.
         eq(result.n, if string.find(problem, "the server answered", 1, true) then 3 else 2)
         eq(result[1], nil)
         eq(result[2], problem)
@@ -91,8 +92,7 @@ both! {
     }
 
     fn the_time_limit_covers_everything(mode) {
-        // A server that accepts and sends nothing, and a connection behind it that is not even
-        // accepted.
+        // The server reads the request and sends nothing.
         let server = serve(|listener| {
             let mut first = Peer::asked(listener);
             assert_eq!(first.received(), "EOF");
@@ -105,7 +105,7 @@ both! {
         passes(mode, text, server.url());
         server.end();
         assert_eq!(moonwire::Limits::default().opening, Duration::from_secs(30));
-        // Without the option, the limit is the runtime's.
+        // Without the option, the runtime's limit applies.
         let server = serve(|listener| {
             let mut peer = Peer::accept(listener);
             let mut last = Vec::new();
@@ -115,10 +115,10 @@ both! {
             options.config().limits.opening = Duration::from_millis(400);
             options
         });
-        let said = rt.says("print(websocket.connect((...)))", server.url());
+        let output = rt.says("print(websocket.connect((...)))", server.url());
         let reason = "handshake: not open within the time limit of 400ms";
         let want = format!("nil {}: {reason}", server.url());
-        assert_eq!(said, [want]);
+        assert_eq!(output, [want]);
         server.end();
     }
 
@@ -140,7 +140,8 @@ both! {
         assert_eq!(hangs.end(), "EOF");
     }
 
-    // Rule 8: no thread waits for it any more, so the server sees the end at once, not after 30 s.
+    // When no thread waits for a connection any more, the runtime drops it (rule 8). The server
+    // sees the end of the stream at once, not after 30 s.
     fn cancel_and_close_drop_an_opening_connection(mode) {
         for end in ["task.cancel(thread)", "coroutine.close(thread)"] {
             let (asked, ended) = (Flag::default(), Flag::default());
@@ -164,7 +165,7 @@ both! {
                 {end}
                 eq(coroutine.status(thread), "dead")
                 until_true(ended)
-                -- And before anything was done for it.
+                -- The same before the reactor has begun to connect.
                 thread = start()
                 {end}
                 done()"#);
@@ -197,7 +198,7 @@ both! {
             end)
             until_true(asked)
             eq(second, nil)
-            -- A step, in which nothing of the network is due.
+            -- The runtime makes a step without network events.
             task.wait(0.02)
             task.cancel(first)"#;
         let mut rt = Rt::new(mode);
@@ -266,7 +267,7 @@ both! {
                 client.Opened:Wait()
                 client:Close()
             end
-            -- It is tried: what is no WebSocket URL would be reported otherwise.
+            -- The stage `connect` shows that the URL was accepted.
             for _, scheme in { "wss", "WSS", "wSs", "WS" } do
                 local url = string.gsub(select(2, ...), "^ws", scheme)
                 local ws, problem = websocket.connect(url)
@@ -292,7 +293,7 @@ fn a_url_with_another_scheme() {
                     connect(url)
                 end)
                 eq(problem, "script:9: invalid websocket url")
-                -- It does not wait for that.
+                -- The error is raised without a yield.
                 local thread = coroutine.create(connect)
                 eq(args(coroutine.resume(thread, url)), args(false, "invalid websocket url"))
             end
@@ -319,7 +320,7 @@ fn a_url_that_is_malformed_behind_its_scheme() {
     ] {
         fails(Mode::Inline, url, "URL", part);
     }
-    // Useful advice: DNS knows a name in its ASCII form only.
+    // The error explains the remedy: DNS knows only the ASCII form of a name.
     let text = r#"local ok, problem = pcall(WebSocket.connect, "ws://b\u{fc}cher.example/")
         eq(ok, false)
         check(string.find(problem, "begins with xn--", 1, true), problem)
@@ -359,16 +360,17 @@ fn arguments_of_other_types() {
 fn an_uncaught_failure_is_reported() {
     let url = refused();
     let mut rt = Rt::new(Mode::Inline);
-    let said = rt.says("local url = ...\nWebSocket.connect(url)\nprint('not here')", url.as_str());
-    assert_eq!(said.len(), 1, "{said:?}");
+    let output =
+        rt.says("local url = ...\nWebSocket.connect(url)\nprint('not here')", url.as_str());
+    assert_eq!(output.len(), 1, "{output:?}");
     let head = format!("error: script:2: {url}: connect: ");
-    assert!(said[0].starts_with(&head) && !said[0].contains('\n'), "{said:?}");
+    assert!(output[0].starts_with(&head) && !output[0].contains('\n'), "{output:?}");
     assert!(rt.runtime.has_raised());
-    let said = says(Mode::Inline, "WebSocket.connect('gopher://x')", ());
-    assert_eq!(said, ["error: script:1: invalid websocket url"]);
+    let output = says(Mode::Inline, "WebSocket.connect('gopher://x')", ());
+    assert_eq!(output, ["error: script:1: invalid websocket url"]);
 }
 
-// A function that Luau itself cannot suspend: the embedder calls it without a thread.
+// The embedder calls `connect` outside of a thread, so Luau cannot suspend the call.
 #[test]
 fn a_call_without_a_thread_says_what_is_wrong() {
     let server = echo();

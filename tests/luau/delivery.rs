@@ -1,6 +1,6 @@
-//! Messages of a turn reach Luau in groups, and one thread serves many handlers in a row: no script
-//! can notice it. The output of a program is compared over all ways in which its messages can
-//! arrive, and the edges of groups are tested one by one.
+//! The runtime passes the messages of a turn to Luau in groups, and one thread calls many handlers
+//! in a row. No script can notice that. The tests compare the output of a program over all ways in
+//! which its messages can arrive, and test the edges of groups one by one.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -12,7 +12,7 @@ use super::support::*;
 
 // Drawing. ---------------------------------------------------------------------------------------
 
-/// Small, and the same on every machine.
+/// A generator of random numbers that are the same on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -40,20 +40,20 @@ fn payload(dice: &mut Dice, i: usize) -> (Vec<u8>, bool) {
     let letter = b'a' + (i % 26) as u8;
     match dice.roll(8) {
         0 => {
-            // It ends at the end of a character.
+            // The payload ends with a complete character.
             let unit = ["ä", "€", "🙂", "ß-"][i % 4];
             (unit.repeat(n / unit.len()).into_bytes(), true)
         }
         1 => (vec![letter; n], false),
         2 => ((0..n).map(|k| (k * 31 + i) as u8).collect(), false),
-        // A character that is cut at the end, and one at the beginning.
+        // The payload ends or begins within a character.
         3 if n > 1 => ([&vec![letter; n - 2][..], &b"\xF0\x9F"[..]].concat(), false),
         4 if n > 1 => ([&b"\x99\x82"[..], &vec![letter; n - 2][..]].concat(), false),
         _ => (vec![letter; n], true),
     }
 }
 
-/// A message in one frame, or in two; sometimes with an unsolicited pong around it.
+/// A message in one frame or in two. Sometimes an unsolicited pong follows it.
 fn message(dice: &mut Dice, i: usize) -> Vec<u8> {
     let (bytes, is_text) = payload(dice, i);
     let opcode = if is_text { 1 } else { 2 };
@@ -86,15 +86,15 @@ fn count(dice: &mut Dice) -> usize {
 /// The ways in which the messages of a program arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
-    /// Each after the handler of the one before it has begun.
+    /// The server sends each message when the handler of the previous one has begun.
     OneByOne,
-    /// In one write with the answer to the handshake.
+    /// One write has the answer to the handshake and all messages.
     Glued,
-    /// In one write, when the program has a listener.
+    /// One write after the handshake has all messages.
     AtOnce,
-    /// In writes that end anywhere.
+    /// Each write ends at any byte.
     Pieces,
-    /// Some, and the rest while the handler of the first one computes.
+    /// First some messages, and the rest while the handler of the first one computes.
     WhileItComputes,
 }
 
@@ -129,8 +129,8 @@ impl Gate {
         self.counts.lock().unwrap().acks
     }
 
-    /// Waits for one more than there were, if there is a listener. It only affects which messages
-    /// share a turn, so the wait is short.
+    /// Waits until the script has called `ack` more than `acks` times, if it has a listener. The
+    /// wait is short, because it affects only which messages share a turn.
     fn wait(&self, acks: usize) {
         let reported = self.counts.lock().unwrap();
         let short = Duration::from_millis(5);
@@ -147,7 +147,7 @@ impl Gate {
     }
 }
 
-/// The client may have closed.
+/// Writes to the client. It may have closed the socket, so an error is ignored.
 fn write(peer: &mut Peer, bytes: &[u8]) {
     let _ = std::io::Write::write_all(&mut peer.stream, bytes);
 }
@@ -168,7 +168,7 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     }
     let mut other = (seed % 4 == 2).then(|| Peer::open(listener));
     let mut peer = Peer::open_with(listener, "", &first);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     match way {
         Write::OneByOne => {
             for (i, message) in messages.iter().enumerate() {
@@ -194,7 +194,7 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
             }
         }
         Write::Pieces => {
-            // The first two bytes of a frame, its end with the next one's beginning, and so on.
+            // A piece may end within a frame, and may have parts of two frames.
             let mut rest = &messages.concat()[..];
             while !rest.is_empty() {
                 let most = [3, 100, 2000, 100_000][dice.roll(4)];
@@ -220,10 +220,10 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
                 match peer.received() {
                     pong if pong == "pong there?" => break,
                     reported if reported == "EOF" || reported.starts_with("close") => {
-                        heard.push(reported);
+                        received.push(reported);
                         break;
                     }
-                    reported => heard.push(reported),
+                    reported => received.push(reported),
                 }
             }
             seen.set();
@@ -238,42 +238,42 @@ fn play(listener: &TcpListener, way: Write, seed: u64, gate: &Gate, seen: &Flag)
     if let Some(other) = &mut other {
         write(other, &close(1000, ""));
     }
-    if !heard.iter().any(|reported| reported.starts_with("close")) {
-        heard.extend(peer.rest());
+    if !received.iter().any(|reported| reported.starts_with("close")) {
+        received.extend(peer.rest());
     }
     if let Some(mut other) = other {
         other.rest();
     }
-    heard
+    received
 }
 
 /// The output of one program, and what its server has received.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
-    /// In the order of the messages.
+    /// Lines in the order of the messages.
     said: Vec<String>,
-    /// Of the other connection.
+    /// Lines of the other connection.
     other: Vec<String>,
     /// Lines without a fixed order.
     late: Vec<String>,
-    heard: Vec<String>,
+    received: Vec<String>,
 }
 
 impl Log {
-    fn new(lines: Vec<String>, heard: Vec<String>) -> Log {
+    fn new(lines: Vec<String>, received: Vec<String>) -> Log {
         let is_late = |line: &String| line.starts_with('~');
         let is_other = |line: &String| line.starts_with("b ") || line.starts_with("error: b ");
         let (mut late, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_late);
         let (other, said) = lines.into_iter().partition(is_other);
         late.sort();
-        Log { said, other, late, heard }
+        Log { said, other, late, received }
     }
 
-    /// Properties of each run.
+    /// Checks what must hold for each run.
     #[track_caller]
     fn check(&self, what: &str) {
         for line in self.said.iter().chain(&self.other) {
-            let bad = line.starts_with("TOLD AFTER")
+            let bad = line.starts_with("AFTER THE END")
                 || line.starts_with("known before ") && line != "known before nil";
             assert!(!bad, "{what}: {line} in {:#?}", self.said);
         }
@@ -337,7 +337,7 @@ fn drive(rt: &mut Rt, drive: Drive) {
     }
 }
 
-/// The programs of some seeds; some run one after another in one VM.
+/// Runs the programs of these seeds, up to ten in one VM, and returns their logs.
 fn logs(seeds: &[u64], mode: Mode, way: Write, how: Drive, time_limit: bool) -> Vec<Log> {
     let stand_in = way == Write::WhileItComputes;
     let mut all = Vec::new();
@@ -358,7 +358,7 @@ fn logs(seeds: &[u64], mode: Mode, way: Write, how: Drive, time_limit: bool) -> 
             all.push(log);
         }
         if stand_in {
-            assert!(rt.runtime.stood_in()[0] > 0, "nobody has stood in");
+            assert!(rt.runtime.stood_in()[0] > 0, "the stand-in never drove the reactor");
         }
     }
     all
@@ -375,7 +375,7 @@ fn one_by_one() -> &'static [Log] {
     })
 }
 
-/// Every `part`th of the programs has the same output in another way.
+/// Checks that every `part`th program has the same output if its messages arrive in another way.
 #[track_caller]
 fn same(part: u64, mode: Mode, way: Write, how: Drive, time_limit: bool) {
     let seeds: Vec<u64> = (0..SEEDS).filter(|seed| seed % part == part / 2).collect();
@@ -395,10 +395,10 @@ fn same(part: u64, mode: Mode, way: Write, how: Drive, time_limit: bool) {
             around(&want.said),
             got.other,
             got.late,
-            got.heard,
+            got.received,
             want.other,
             want.late,
-            want.heard,
+            want.received,
         );
     }
 }
@@ -427,7 +427,7 @@ fn a_program_says_the_same_with_the_poll_thread() {
     same(4, Mode::Threaded, Write::OneByOne, Drive::Run, false);
 }
 
-// One handler a step.
+// Each step calls one handler.
 #[test]
 fn a_program_says_the_same_in_steps_without_time() {
     same(2, Mode::Inline, Write::AtOnce, AT_ALL, false);
@@ -454,7 +454,7 @@ fn a_program_says_the_same_if_it_comes_while_it_computes() {
 
 // Streams. ---------------------------------------------------------------------------------------
 
-/// A response with its messages, one by one, and its end.
+/// The messages of a stream, one by one, and the bytes of its end.
 fn stream(kind: &str, dice: &mut Dice, count: usize) -> (Vec<Vec<u8>>, &'static [u8]) {
     let one = |dice: &mut Dice, i: usize| {
         let (mut bytes, _) = payload(dice, i);
@@ -506,7 +506,7 @@ fn stream_logs(mode: Mode, at_once: bool, how: Drive, seeds: std::ops::Range<u64
                 }
                 write(&mut peer, end);
             }
-            // The client may have closed it, with bytes of ours that it did not read.
+            // The client may have closed the socket before it read all bytes.
             let _ = peer.stream.shutdown(std::net::Shutdown::Write);
             peer.next_is_eof();
         });
@@ -544,7 +544,7 @@ fn a_program_of_a_stream_says_the_same_however_it_comes() {
 
 // One rule each. ---------------------------------------------------------------------------------
 
-/// Runs a script with a server that sends everything, in all ways; its output must be `want`.
+/// Runs a script in all ways, with a server that sends `messages`. Its output must be `want`.
 #[track_caller]
 fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
     let ways = [
@@ -563,8 +563,8 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
                 write(&mut peer, &all.concat());
             } else {
                 for (i, message) in all.into_iter().enumerate() {
-                    // Around the edges, nearly every message has its own turn: when the client
-                    // answers, it has read it.
+                    // Around the edges of groups, each message has its own turn: the server waits
+                    // for a pong, which shows that the client has read the message.
                     if !matches!(i, 0..4 | 60..67 | 127..) {
                         write(&mut peer, &message);
                         continue;
@@ -572,7 +572,7 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
                     write(&mut peer, &[message, frame(0x89, b"")].concat());
                     match peer.received() {
                         reported if reported == "pong " => {}
-                        // It may have closed, and then waits until we do the same.
+                        // The client may have sent a close frame. It then waits for the server's.
                         _ => return write(&mut peer, &close(1000, "")),
                     }
                 }
@@ -588,15 +588,15 @@ fn everywhere(script: &str, messages: &[Vec<u8>], want: &[&str]) {
     }
 }
 
-/// Texts of the numbers from 1 on, then the end.
+/// Text messages with the numbers from 1 to `n`, then a close frame.
 fn numbers(n: usize) -> Vec<Vec<u8>> {
     let mut all: Vec<_> = (1..=n).map(|i| text(&i.to_string())).collect();
     all.push(close(1000, ""));
     all
 }
 
-/// A handler acts at the edges of groups and rows; each handler is called with its own message, and
-/// none twice. `act` is Luau code with `n`, the number, and `m`, the message.
+/// Runs `act` in a handler. The handler must be called once for each message, with that message.
+/// `act` is Luau code; `n` is the number, `m` the message, and `at` has the edges of groups.
 #[track_caller]
 fn each_once(act: &str, want: &[&str]) {
     let script = format!(
@@ -621,7 +621,7 @@ fn a_raise_at_an_edge_of_a_group_stops_nobody() {
     want.push("closed 130".into());
     let want: Vec<&str> = want.iter().map(|line| &**line).collect();
     each_once("if at[n] then error('at ' .. n, 0) end", &want);
-    // It is the handler's own error, wherever it was raised.
+    // A thread that the handler spawns raises; a handler catches its error and prints it.
     each_once("if at[n] then task.spawn(function() error('at ' .. n, 0) end) end", &want);
     each_once(
         "if at[n] then local ok, e = pcall(error, 'at ' .. n, 0) print('error: ' .. e) end",
@@ -644,7 +644,7 @@ fn a_deferred_thread_runs_before_the_next_message() {
         end) end"#,
         &want,
     );
-    // Of a thread inside the handler's, and of one that was passed twice.
+    // The deferred thread is a coroutine of the handler, and it defers itself a second time.
     each_once(
         r#"if at[n] then coroutine.wrap(function()
             task.defer(coroutine.running())
@@ -658,7 +658,8 @@ fn a_deferred_thread_runs_before_the_next_message() {
     );
 }
 
-// It has stopped in the middle of the row that it began, and the others have gone on.
+// A handler that yields stops its thread in the middle of a row. Another thread calls the handlers
+// that follow.
 #[test]
 fn a_thread_that_was_left_behind_delivers_nothing_when_it_is_resumed() {
     let want = [
@@ -692,7 +693,7 @@ fn a_thread_that_was_left_behind_delivers_nothing_when_it_is_resumed() {
 
 #[test]
 fn a_thread_that_was_asked_for_is_its_handlers_alone() {
-    // When it is cancelled later it has finished, and no other thread is affected.
+    // When a later handler cancels the thread, it has ended. No other thread is affected.
     each_once(
         r#"for _, thread in kept do
             if coroutine.status(thread) ~= "dead" then print("alive at", n) end
@@ -702,7 +703,7 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
         kept[1] = coroutine.running()"#,
         &["closed 130"],
     );
-    // The same if it is read after a wait.
+    // The same if the handler calls `coroutine.running` after a wait.
     each_once(
         r#"task.wait()
         local thread = coroutine.running()
@@ -718,7 +719,7 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
         kept[n] = thread"#,
         &["closed 130"],
     );
-    // A thread that a handler has started is another one.
+    // A thread that a handler spawns is not the handler's thread.
     each_once(
         r#"local inner
         task.spawn(function() inner = coroutine.running() coroutine.yield() print("never") end)
@@ -730,7 +731,7 @@ fn a_thread_that_was_asked_for_is_its_handlers_alone() {
 
 #[test]
 fn a_handler_may_be_any_function() {
-    // Each of them stays at its yield.
+    // A script whose handler is `f`.
     let wait = |f: &str| {
         format!(
             r#"local ws = WebSocket.connect((...))
@@ -742,7 +743,7 @@ fn a_handler_may_be_any_function() {
     everywhere(&wait("coroutine.running"), &numbers(70), &["closed"]);
     everywhere(&wait("pcall"), &numbers(70), &["closed"]);
     everywhere(&wait("print"), &numbers(3), &["1", "2", "3", "closed"]);
-    // A thread of the script that takes one message at a time.
+    // The handler is a coroutine that takes one message with each call.
     let own = r#"coroutine.wrap(function(m)
             local sum = 0
             while true do
@@ -752,7 +753,7 @@ fn a_handler_may_be_any_function() {
             end
         end)"#;
     everywhere(&wait(own), &numbers(100), &["5050", "closed"]);
-    // It ends in the middle.
+    // The coroutine ends with its second message.
     let ends = "coroutine.wrap(function() coroutine.yield() end)";
     let dead = "error: cannot resume dead coroutine";
     everywhere(&wait(ends), &numbers(4), &[dead, dead, "closed"]);
@@ -820,7 +821,7 @@ fn nothing_is_reported_after_close_in_the_middle_of_a_group() {
         let act = format!("if n == {n} then ws:Close() task.defer(print, 'deferred') end");
         each_once(&act, &["deferred", &format!("closed {n}")]);
     }
-    // By a thread other than the handler's.
+    // Another thread than the handler's calls `Close`.
     each_once("if n == 64 then task.defer(ws.Close, ws) end", &["closed 64"]);
 }
 
@@ -840,7 +841,7 @@ fn a_collected_object_goes_on_while_somebody_listens() {
     everywhere(script, &numbers(70), &["no more 5"]);
 }
 
-// It is due during a row, and runs between two handlers or after them, once.
+// The timers are due during a row. Each runs once, between two handlers or after all of them.
 #[test]
 fn a_deadline_that_passes_in_the_middle_of_a_group_is_kept() {
     let script = r#"local ws, calls, inside, late = WebSocket.connect((...)), 0, false, 0
@@ -872,8 +873,8 @@ fn talk(how: Drive, script: &str) -> Vec<String> {
     rt.said.take()
 }
 
-// Each message has its own turn, and the next one comes when this one is answered: otherwise the
-// deadline would not pass in between.
+// Each message has its own turn: the server sends the next one when the handler has answered. If
+// all arrived at once, the deadline would not pass between two of them.
 #[test]
 fn messages_without_end_shut_no_deadline_and_no_step_out() {
     for how in [Drive::Run, AT_ALL] {
@@ -884,7 +885,7 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
             ws.OnMessage:Connect(function(m)
                 calls += 1
                 if calls == 3 then
-                    -- What the last round has reported of it is no longer so.
+                    -- The deadline that the last round reported is no longer the next one.
                     task.cancel(cancelled)
                     task.delay(0.001, function() late += 1 end)
                 end
@@ -897,10 +898,10 @@ fn messages_without_end_shut_no_deadline_and_no_step_out() {
     }
 }
 
-// The same if a turn brings one message of many.
+// The same if each turn reports one of many messages.
 #[test]
 fn messages_that_come_singly_shut_no_deadline_out() {
-    // All of them arrive in one read, so that every turn finds something.
+    // All messages arrive in one read, so every turn has one to report.
     let all = [numbers(3000).concat(), close(1000, "")].concat();
     let server = serve(move |listener| Peer::open_with(listener, "", &all).rest());
     let mut rt = Rt::with(Mode::Inline, |mut options| {
@@ -997,7 +998,7 @@ fn a_step_without_time_calls_one_handler() {
     }
 }
 
-// Each handler has its own time, also in a row.
+// Each handler of a row has its own time limit.
 #[test]
 fn the_time_limit_raises_in_one_handler_of_a_row() {
     let server = serve(|listener| Peer::open_with(listener, "", &numbers(130).concat()).rest());
@@ -1007,7 +1008,7 @@ fn the_time_limit_raises_in_one_handler_of_a_row() {
         ws.OnMessage:Connect(function(m)
             calls += 1
             if m == "64" then while true do end end
-            -- Together they take longer than one may.
+            -- All handlers together take longer than the limit for one.
             local begin = os.clock()
             repeat until os.clock() > begin + 0.005
         end)
@@ -1021,7 +1022,7 @@ fn the_time_limit_raises_in_one_handler_of_a_row() {
     server.end();
 }
 
-// The time counts from the call of the handler, not from that of the one before it.
+// The limit counts from the call of the handler, not from the call of the previous handler.
 #[test]
 fn the_time_limit_begins_anew_with_a_single_message() {
     let limit = Duration::from_millis(400);
@@ -1035,7 +1036,7 @@ fn the_time_limit_begins_anew_with_a_single_message() {
         peer.rest();
     });
     let mut rt = Rt::with(Mode::Inline, |options| options.time_limit(Some(limit)));
-    // Long enough for a check of the clock.
+    // The handler computes long enough for the runtime to check the clock.
     let script = r#"local ws = WebSocket.connect((...))
         ws.OnMessage:Connect(function(m)
             for i = 1, 10000 do end
@@ -1046,13 +1047,13 @@ fn the_time_limit_begins_anew_with_a_single_message() {
     server.end();
 }
 
-// Two connections whose messages share a turn.
+// The messages of two connections share a turn.
 #[test]
 fn what_a_handler_closes_elsewhere_reports_nothing_more() {
     for mode in [Mode::Inline, Mode::Threaded] {
         let server = serve(|listener| {
             let mut peers = [Peer::open(listener), Peer::open(listener)];
-            // Both have listeners.
+            // The script sends "go" when both connections have listeners.
             assert_eq!(peers[0].received(), "go");
             for peer in &mut peers {
                 write(peer, &numbers(130).concat());
@@ -1078,7 +1079,7 @@ fn what_a_handler_closes_elsewhere_reports_nothing_more() {
             task.spawn(function() pair[1].OnClose:Wait() end)
             pair[2].OnClose:Wait()
             until_true(function() return pair[1].State == "Closed" end)
-            -- One that is over has nothing to close, and the first one to get so far has reported all.
+            -- The connection whose handler closed the other one has reported all its messages.
             eq(calls[3 - closed], 130)
             done()"#;
         let mut rt = Rt::new(mode);
@@ -1116,7 +1117,8 @@ fn a_raise_in_a_row_is_reported_as_any_other() {
     assert!(traces[1].iter().all(|line| *line == traces[0][0]), "{:?}", traces[1]);
 }
 
-// The memory of many messages is freed, in rows and if each thread of a row is left to its handler.
+// The memory of many messages is freed. It is also freed if handlers call `coroutine.running`: the
+// runtime then uses a new thread for the next handler.
 #[test]
 fn memory_stays_flat_over_many_messages() {
     const COUNT: usize = 200_000;
@@ -1150,7 +1152,7 @@ fn memory_stays_flat_over_many_messages() {
             eq(n, count)
             for i = 2, 10 do
                 local grown = marks[i] - marks[1]
-                -- A tenth of them that kept 8 bytes each would be 160 KB.
+                -- If each message of a tenth kept 8 bytes, that would be 160 KB.
                 check(grown < 100 * 1024, `{{grown}} bytes more after {{i}} tenths`)
             end
             done()"#

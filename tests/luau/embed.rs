@@ -1,4 +1,4 @@
-//! An embedder's VM: `install`, and steps instead of a run.
+//! An embedder's VM: `install`, and `step` instead of `run`.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,12 +60,12 @@ both! {
             runtime.spawn("script", TALK, server.url()).unwrap();
             step_to_the_end(&mut runtime, &said);
             assert_eq!(said.take(), ["hello", "closed WebSocket"], "sandbox {sandbox}");
-            // And by `run`, in the same VM.
+            // The same by `run`, in the same VM.
             runtime.spawn("script", TALK, server.url()).unwrap();
             assert_eq!(runtime.run().unwrap(), Progress::Done);
             assert_eq!(said.take(), ["hello", "closed WebSocket"], "sandbox {sandbox}");
             assert!(!runtime.has_raised());
-            // A handler that is called later has the scripts' globals, too.
+            // A handler that is called later has the globals of the scripts.
             let script = r#"local ws = WebSocket.connect((...))
                 ws.OnMessage:Connect(function(m)
                     getgenv().from_handler = m
@@ -80,8 +80,8 @@ both! {
         }
     }
 
-    // It is reported as an error of the handler, however the message was delivered, and the next
-    // message follows.
+    // The runtime reports the panic as an error of the handler, however it passed the message on,
+    // and delivers the next message.
     fn a_panic_of_the_embedders_function_in_a_handler(mode) {
         let server = echo();
         let (lua, said) = (Lua::new(), Said::default());
@@ -104,7 +104,7 @@ both! {
         assert_eq!((said.len(), raises), (9, 4), "{said:?}");
     }
 
-    // A script may remove or change every global; its connections go on.
+    // A script may remove or change every global. Its connections still work.
     fn a_script_that_changes_its_globals_harms_nobody(mode) {
         let server = echo();
         let script = r#"local url, sandboxed = ...
@@ -190,7 +190,7 @@ both! {
         let function = lua.load(TALK).set_name("=own").into_function().unwrap();
         let thread = lua.create_thread(function).unwrap();
         thread.resume::<()>(server.url()).unwrap();
-        // Each caller gets its own responses.
+        // A resume by somebody else does not end the wait, and its value is ignored.
         assert_eq!(thread.resume::<mlua::MultiValue>("nonsense").unwrap().len(), 0);
         step_to_the_end(&mut runtime, &said);
         assert_eq!(said.take(), ["hello", "closed WebSocket"]);
@@ -205,7 +205,7 @@ both! {
             peer.frames()
         });
         let mut rt = Rt::with(mode, |options| options.ping_interval(None));
-        // Enough time: with none left, the step returns `Ready`.
+        // The budget is large: a step that used it up would return `Ready`.
         let step = |rt: &mut Rt| rt.runtime.step(LONG).unwrap();
         assert_eq!(step(&mut rt), Progress::Done, "no script");
 
@@ -216,7 +216,7 @@ both! {
         rt.spawn("task.wait(100)", ());
         let Progress::Waiting(Some(until)) = step(&mut rt) else { panic!("it sleeps") };
         assert!((90..=101).contains(&until.saturating_duration_since(now).as_secs()));
-        // The next step of a game comes soon.
+        // `task.wait()` waits for the next step of the scheduler, which is due within 20 ms.
         rt.spawn("task.wait() print('next step') task.wait() print('and the next')", ());
         let Progress::Waiting(Some(until)) = step(&mut rt) else { panic!("it sleeps") };
         assert!(until <= Instant::now() + Duration::from_millis(20));
@@ -248,7 +248,7 @@ both! {
         assert_eq!(server.end(), ["close 1000"]);
     }
 
-    // The time is checked between two handlers.
+    // The runtime checks the budget between two handlers.
     fn a_budget_splits_a_batch_between_handlers(mode) {
         let server = serve(|listener| {
             let all: Vec<u8> = (1..=6).flat_map(|n| text(&n.to_string())).collect();
@@ -293,7 +293,7 @@ both! {
         assert_eq!(server.end(), ["close 1000"]);
     }
 
-    // A budget of zero makes progress, too.
+    // A step with a budget of zero makes progress.
     fn steps_without_time_make_progress(mode) {
         let server = echo();
         let mut rt = Rt::new(mode);
@@ -309,9 +309,9 @@ both! {
     }
 }
 
-/// Luau resolves `task.wait` when a text is loaded, as long as the tables of globals count as
-/// unchanged; otherwise each use would be a lookup. This test shows it: a later replacement is not
-/// seen.
+/// Luau resolves `task.wait` when it loads a script, as long as it assumes that nobody changed the
+/// tables of globals. Otherwise each use would be a lookup. The test shows it: the script does not
+/// see a later replacement of `task`.
 #[test]
 fn names_of_libraries_are_resolved_when_a_script_is_loaded() {
     let said = Said::default();
@@ -392,7 +392,7 @@ fn app_data_interrupt_and_memory_limit_stay_the_embedders() {
     assert!(calls.load(Ordering::Relaxed) >= before + 1000);
 }
 
-// An embedder's time limit for one handler.
+// The embedder's interrupt is a time limit for one handler.
 #[test]
 fn an_interrupt_that_raises_stops_one_handler() {
     let (lua, said) = (Lua::new(), Said::default());

@@ -44,12 +44,12 @@ fn an_event_is_read_as_the_standard_says() {
         (&b"data: x\n\n"[..], &["message x  nil nil"][..]),
         (b"event: e\ndata: 1\ndata: 2\nid: 7\nretry: 1500\n\n", &["e 1\\n2 7 1500 nil"]),
         (b"event:\ndata\n\n", &["message   nil nil"]),
-        // Neither data nor a known field: no event. The ID counts.
+        // A block without data is no event, but its ID counts.
         (
             b": comment\n\nid: 3\n\nevent: e\n\nretry: 5\n\nx: y\n\ndata: d\n\n",
             &["message d 3 nil nil"],
         ),
-        // An ID stays, can be reset, and must not contain NUL.
+        // An ID applies to later events. An empty ID resets it; an ID with NUL is ignored.
         (
             b"id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\nid: 2\ndata: d\n\nid: 3\0\ndata: e\n\n",
             &[
@@ -64,7 +64,7 @@ fn an_event_is_read_as_the_standard_says() {
             b"data:  two\r\ndata:one\r\rdata: cr\r\n\r\n",
             &["message  two\\none  nil nil", "message cr  nil nil"],
         ),
-        // Only digits are a number.
+        // `retry` may have only digits.
         (
             b"retry: +5\ndata: a\n\nretry: 007\ndata: b\n\n",
             &["message a  nil nil", "message b  7 nil"],
@@ -135,8 +135,8 @@ fn a_loop_of_waits_has_every_event_of_its_turn_and_the_last_id() {
 #[test]
 fn who_listens_late_has_what_comes_from_then_on() {
     let stream = b"id: 1\ndata: a\n\ndata: b\n\nid: 2\ndata: c\n\n";
-    // In a handler of the second block: its event is not fired any more, nor does the ID before it
-    // count.
+    // A handler of the second block connects the listener. The listener does not receive the event
+    // of that block.
     let script = r#"local n = 0
         c.MessageReceived:Connect(function()
             n += 1

@@ -1,4 +1,4 @@
-//! §6: faults seen in other Luau runtimes. Those that other files show: frames glued to the 101
+//! §6: faults seen in other Luau runtimes. Other files test these: frames glued to the 101
 //! response and a reply after the server's close (`messages`), a server that accepts and never
 //! answers, `ws://[::1]:port/`, the answers 404, 302 and 200 (`connect`), a raising handler
 //! (`signals`), a collected reference (`lifetime`), `OnClose` twice (`messages`).
@@ -23,9 +23,10 @@ const LISTENS: &str = r#"local ws = WebSocket.connect(...)
         print("closed", ws.CloseCode, ws.CloseReason)
     end)"#;
 
-/// The events of a script that only listens, and the frames that the server receives.
+/// Runs a script that only listens, with a server that sends `bytes`. Returns the output, and the
+/// frames that the server received.
 #[track_caller]
-fn hears(mode: Mode, bytes: &[&[u8]]) -> (Vec<String>, Vec<String>) {
+fn outcome(mode: Mode, bytes: &[&[u8]]) -> (Vec<String>, Vec<String>) {
     let bytes = bytes.concat();
     let server = serve(move |listener| {
         let mut peer = Peer::open(listener);
@@ -36,7 +37,7 @@ fn hears(mode: Mode, bytes: &[&[u8]]) -> (Vec<String>, Vec<String>) {
     (said, server.end())
 }
 
-fn heard<const N: usize, const M: usize>(
+fn compare<const N: usize, const M: usize>(
     got: (Vec<String>, Vec<String>),
     said: [&str; N],
     reported: [&str; M],
@@ -57,7 +58,7 @@ const LENGTHS: &str = r#"local ws = WebSocket.connect(...)
         eq(back == bytes, true, size)
         eq(binary, true)
     end
-    -- And all at once.
+    -- The script sends all of them at once.
     local n = 0
     ws.OnMessage:Connect(function(m)
         n += 1
@@ -99,8 +100,8 @@ const AT_ONCE: &str = r#"local url = ...
 
 both! {
     fn a_ping_before_any_data(mode) {
-        let got = hears(mode, &[&frame(0x89, b"are you there?"), &text("x"), &close(1000, "")]);
-        heard(got, ["text x", "closed 1000 "], ["pong are you there?", "close 1000"]);
+        let got = outcome(mode, &[&frame(0x89, b"are you there?"), &text("x"), &close(1000, "")]);
+        compare(got, ["text x", "closed 1000 "], ["pong are you there?", "close 1000"]);
     }
 
     fn a_pong_has_the_pings_payload(mode) {
@@ -120,7 +121,7 @@ both! {
     }
 
     fn pings_are_answered_without_the_script(mode) {
-        // It has no listener, only a reference and a thread that sleeps.
+        // The script has no listener, only a reference and a thread that polls `State`.
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
             peer.send(&frame(0x89, b"x"));
@@ -137,26 +138,26 @@ both! {
 
     fn an_unsolicited_pong(mode) {
         let (full, empty) = (frame(0x8A, b"?"), frame(0x8A, b""));
-        let got = hears(mode, &[&full, &text("x"), &empty, &close(1000, "")]);
-        heard(got, ["pong ?", "text x", "pong ", "closed 1000 "], ["close 1000"]);
+        let got = outcome(mode, &[&full, &text("x"), &empty, &close(1000, "")]);
+        compare(got, ["pong ?", "text x", "pong ", "closed 1000 "], ["close 1000"]);
     }
 
     fn a_ping_inside_a_fragmented_message(mode) {
-        let got = hears(mode, &[
+        let got = outcome(mode, &[
             &frame(0x01, b"Hel"), &frame(0x89, b"now"), &frame(0x00, b""), &frame(0x8A, b"p"),
             &frame(0x80, b"lo"), &close(1000, ""),
         ]);
-        heard(got, ["pong p", "text Hello", "closed 1000 "], ["pong now", "close 1000"]);
+        compare(got, ["pong p", "text Hello", "closed 1000 "], ["pong now", "close 1000"]);
     }
 
     fn a_fragment_cut_inside_a_character(mode) {
         let euro = "€ und ü".as_bytes();
-        let got = hears(mode, &[
+        let got = outcome(mode, &[
             &frame(0x01, &euro[..1]), &frame(0x00, &euro[1..2]), &frame(0x80, &euro[2..]),
             &frame(0x02, b"\xE2"), &frame(0x80, b"\x82\xAC"),
             &close(1000, ""),
         ]);
-        heard(got, ["text € und ü", "binary €", "closed 1000 "], ["close 1000"]);
+        compare(got, ["text € und ü", "binary €", "closed 1000 "], ["close 1000"]);
     }
 
     fn messages_of_every_kind_of_length(mode) {
@@ -178,12 +179,12 @@ both! {
     }
 
     fn a_close_without_a_code(mode) {
-        heard(hears(mode, &[&frame(0x88, b"")]), ["closed 1005 "], ["close"]);
+        compare(outcome(mode, &[&frame(0x88, b"")]), ["closed 1005 "], ["close"]);
     }
 
     fn a_close_with_4001_and_a_reason(mode) {
-        let got = hears(mode, &[&close(4001, "bye, ü")]);
-        heard(got, ["closed 4001 bye, ü"], ["close 4001"]);
+        let got = outcome(mode, &[&close(4001, "bye, ü")]);
+        compare(got, ["closed 4001 bye, ü"], ["close 4001"]);
     }
 
     fn a_stream_that_just_ends(mode) {
@@ -193,7 +194,7 @@ both! {
         assert_eq!(says(mode, LISTENS, server.url()), [
             "text x", "closed 1006 lost: the stream ended without a close frame",
         ]);
-        // In the middle of a frame.
+        // The stream ends in the middle of a frame.
         let server = serve(|listener| {
             Peer::open(listener).send(&frame(0x81, b"12345")[..4]);
         });
@@ -221,7 +222,7 @@ both! {
             (frame(0x80, b""), "close 1002", "§5.4"),
             (close(1005, ""), "close 1002", "§7.4"),
         ] {
-            let (said, reported) = hears(mode, &[&text("before"), &bytes, &text("after")]);
+            let (said, reported) = outcome(mode, &[&text("before"), &bytes, &text("after")]);
             assert_eq!((said.len(), &*said[0]), (2, "text before"), "{said:?}");
             let head = format!("closed 1006 the server broke RFC 6455 {rule}");
             assert!(said[1].starts_with(&head), "{said:?}");
@@ -277,7 +278,7 @@ both! {
         passes(mode, AT_ONCE, server.url());
     }
 
-    // Both sides send without reading for as long as their buffers have room: neither may block.
+    // Each side sends more than all buffers hold. Neither may block the other.
     fn more_than_all_buffers_hold_in_both_directions(mode) {
         let server = echo();
         let script = r#"local ws = WebSocket.connect(...)
@@ -287,7 +288,7 @@ both! {
                 if got == n * #chunk then ws:Close() end
             end)
             for _ = 1, n do
-                -- The queue is full when the echo does not get rid of its answers.
+                -- `Send` raises while the queue is full, until the script reads answers.
                 while not pcall(ws.Send, ws, chunk) do task.wait() end
             end
             ws.OnClose:Wait()

@@ -1,5 +1,6 @@
-//! Large messages become garbage: memory stays in proportion to the live data, and so does the work
-//! that frees it (`src/luau/collector.rs`). Counted, not timed.
+//! Large messages become garbage. Memory stays in proportion to the live data, and so does the work
+//! of the collector (`src/luau/collector.rs`). The tests count bytes and cycles, and measure no
+//! time.
 
 use moonwire::mlua::Lua;
 
@@ -9,7 +10,7 @@ use super::support::*;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// This number of binary messages of a size, all different.
+/// A server that sends `count` binary messages of `size` bytes, all different, and closes.
 fn flood(count: usize, size: usize) -> Scripted<()> {
     serve(move |mut peer: Peer| {
         peer.accept(b"");
@@ -24,8 +25,8 @@ fn flood(count: usize, size: usize) -> Scripted<()> {
     })
 }
 
-/// Prints the live bytes before the flood, the peak at a message, and the collector's cycles that
-/// have ended meanwhile: each clears the weak entry.
+/// Prints the live bytes before and after the messages, the peak at a message, the number of the
+/// collector's cycles (each clears the weak entry), and the number of messages.
 const SCRIPT: &str = r#"local url, kind, bytes = ...
     local live
     if kind == "flat" then
@@ -55,7 +56,7 @@ const SCRIPT: &str = r#"local url, kind, bytes = ...
     full()
     print(before, used(), most, cycles, messages)"#;
 
-/// What the script has printed.
+/// Runs `SCRIPT` and returns the numbers that it printed.
 fn run(mode: Mode, kind: &str, live: usize, count: usize, size: usize) -> [usize; 5] {
     run_in(Rt::new(mode), kind, live, count, size)
 }
@@ -102,7 +103,8 @@ both! {
         }
     }
 
-    /// Live data is marked once per garbage in proportion, not for each message.
+    /// The collector marks the live data when the garbage has reached a part of its size, not for
+    /// each message.
     fn a_large_heap_is_not_marked_for_each_large_message(mode) {
         for (kind, live, count, size) in [
             ("flat", 64 * MIB, 64, MIB),
@@ -110,7 +112,7 @@ both! {
             ("tables", 16 * MIB, 64, MIB),
         ] {
             let [before, _, most, cycles, _] = run(mode, kind, live, count, size);
-            // Half of the savings, since Luau also has cycles of its own.
+            // Twice the expected number, since Luau also starts cycles itself.
             let at_most = 2 + 2 * count * size / (2 * MIB + live / 4);
             let case = format!("{kind} {live} {count}×{size}: {before}, most {most}");
             assert!((1..=at_most).contains(&cycles), "{cycles} cycles, {at_most} at most: {case}");

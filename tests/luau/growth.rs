@@ -1,6 +1,6 @@
-//! The cost of many handlers, timers and waits: adding and removing one takes the same time and
-//! memory for any number of them. Also, handlers that come and go while they are called are called
-//! in the order of a simple model.
+//! The cost of many handlers, timers and waits: adding and removing one takes the same memory for
+//! any number of them. Handlers that are connected or disconnected during a fire, and timers, are
+//! called in the order of a simple model.
 
 use moonwire::mlua::{Function, Lua};
 
@@ -11,7 +11,7 @@ fn programs(default: u32) -> u32 {
     std::env::var("MOONWIRE_SEEDS").ok().map_or(default, |n| n.parse().unwrap())
 }
 
-/// The parts of the prelude alone, in a VM of their own.
+/// One file of the prelude, or a model, in a VM without the rest of the prelude.
 fn part(lua: &Lua, name: &str) -> Function {
     let text = match name {
         "timers" => include_str!("../../src/luau/prelude/timers.luau"),
@@ -23,8 +23,9 @@ fn part(lua: &Lua, name: &str) -> Function {
     lua.load(text).set_name(format!("={name}")).into_function().unwrap()
 }
 
-// §3: newest first; a handler that is connected meanwhile is not called, nor one that is
-// disconnected before its turn; and `Once` disconnects before it is called. [FAULTS 84]
+// §3: the newest handler is called first. A handler that is connected during a fire is not called
+// by it, nor is one that is disconnected before its turn. `Once` disconnects a handler before its
+// call. [FAULTS 84]
 #[test]
 fn handlers_are_called_as_a_plain_model_has_it() {
     let lua = Lua::new();
@@ -36,8 +37,8 @@ fn handlers_are_called_as_a_plain_model_has_it() {
     assert!(calls > u64::from(programs) * 20, "{calls} calls");
 }
 
-// §4: by time, and equal times in the order in which they were set; a cancelled timer is removed at
-// once. [FAULTS 84]
+// §4: timers run by time, and timers of equal times in the order in which they were set. A
+// cancelled timer is removed at once. [FAULTS 84]
 #[test]
 fn timers_come_up_as_a_plain_model_has_it() {
     let lua = Lua::new();
@@ -76,7 +77,7 @@ else
     for i = 1, n do list[order(i)]:Disconnect() end
 end
 if kind == "once" or kind == "woken" then
-    -- The last that is called, so that all others have been.
+    -- This wait is the newest, so it ends first. The other handlers run before the next step.
     begin()
     ws:Send("x")
     ws.OnMessage:Wait()
@@ -86,7 +87,7 @@ task.wait()
 finish()
 ws:Close()"#;
 
-/// Bytes that a script allocates between `begin()` and `finish()`; none is collected.
+/// The bytes that a script allocates between `begin()` and `finish()`. The collector is stopped.
 fn allocated(text: &str, args: impl moonwire::mlua::IntoLuaMulti) -> usize {
     let mut rt = Rt::new(Mode::Inline);
     let marks = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -106,14 +107,15 @@ fn allocated(text: &str, args: impl moonwire::mlua::IntoLuaMulti) -> usize {
     finish.saturating_sub(begin)
 }
 
-// Removing a handler used to copy all others: the bytes grew with the square. [FAULTS 84]
+// A removal used to copy all other handlers, so the bytes grew with the square of their number.
+// [FAULTS 84]
 #[test]
 fn handlers_leave_at_a_cost_that_grows_as_their_number() {
     let server = echo();
     for kind in ["oldest", "newest", "random", "once", "woken", "cancelled", "late"] {
         let [few, many] = [500, 5000].map(|n| allocated(REMOVALS, (server.url(), n, kind)));
         println!("{kind}: {few} bytes for 500, {many} for 5000");
-        // 500 may take almost nothing.
+        // 500 handlers may need almost no bytes.
         assert!(many <= 20 * few.max(8192), "{kind}: {few} bytes for 500, {many} for 5000");
     }
 }
@@ -123,7 +125,7 @@ fn with_live() -> Rt {
     let rt = Rt::new(Mode::Inline);
     let lua = rt.runtime.lua();
     let live = |lua: &Lua, ()| {
-        // The second round frees what the first has finalized.
+        // The second collection frees what the first has finalized.
         lua.gc_collect()?;
         lua.gc_collect()?;
         Ok(lua.used_memory())
@@ -151,7 +153,7 @@ fn handlers_that_left_leave_nothing_behind() {
             task.wait()
             check(coroutine.status(waiting) == "dead")
             list, waiting = nil, nil
-            -- The first has made room for as many, which stays.
+            -- The tables keep the size that they reached in the first round.
             before = before or live()
             local more = live() - before
             check(more < 65536, `{more} bytes more`)
@@ -161,7 +163,7 @@ fn handlers_that_left_leave_nothing_behind() {
     with_live().passes(text, server.url());
 }
 
-/// Sets and cancels timers, `n` of a kind, while another one is due before them.
+/// Sets and cancels `n` timers of a kind, while another timer is due before them.
 const TIMERS: &str = r#"local n, kind = ...
 local other = task.delay(50, error, "too late")
 local one = task.spawn(function() while true do coroutine.yield() end end)
@@ -178,13 +180,13 @@ for i = 1, n do
     elseif kind == "for ever" then
         task.cancel(task.spawn(task.wait, math.huge))
     elseif kind == "never" then
-        -- Nobody can reach it.
+        -- No reference to the thread is left.
         task.spawn(task.wait, math.huge)
     elseif kind == "ended" then
-        -- It has run before its time.
+        -- The timer's thread runs before the timer is due.
         task.spawn(task.delay(60, function() end))
     elseif kind == "one" then
-        -- Many of the same thread.
+        -- Many timers have the same thread.
         task.delay(60, one)
     end
 end
@@ -192,11 +194,11 @@ if kind == "one" then
     task.cancel(one)
 end
 local more = live() - before
--- The place that many took may stay, as may some threads that have ended without a word.
+-- The tables may keep their size. Some threads that have ended may still be there.
 print(kind, if more < 1024 * 1024 then "is flat" else `{more} bytes more`)
 task.cancel(other)"#;
 
-// A cancelled timer used to keep its thread until its time. The program ends, since nothing is
+// A cancelled timer used to keep its thread until it was due. The program ends, since no timer is
 // left. [FAULTS 84]
 #[test]
 fn timers_that_are_given_up_leave_nothing_behind() {
@@ -205,11 +207,11 @@ fn timers_that_are_given_up_leave_nothing_behind() {
     }
 }
 
-// §4: only its own answer resumes a thread that waits, however often others resume it; this used to
-// overflow the stack after 19,994 times. [FAULTS 84]
+// §4: a thread that waits runs on only when its wait is over, however often scripts resume it. The
+// stack used to overflow after 19,994 resumes. [FAULTS 84]
 #[test]
 fn resuming_a_thread_that_waits_costs_it_nothing() {
-    // It connects first: from the sleeper to the end of the loop no other thread runs.
+    // The script connects first: no other thread runs between `sleeper` and the end of the loop.
     let text = r#"local result
         local ws = WebSocket.connect(...)
         local sleeper = task.spawn(function()

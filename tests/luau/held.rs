@@ -1,5 +1,5 @@
-//! §1, rules 2 and 3: held messages come before `OnClose`, for every kind of listener, in any order
-//! of attaching, and whether the end has been reported already or not.
+//! §1, rules 2 and 3: held messages are delivered before `OnClose`, for every kind of listener, in
+//! any order of attaching, before and after the connection has ended.
 
 use super::raw::{Peer, Raw, close, serve, text};
 use super::support::*;
@@ -12,7 +12,7 @@ fn three() -> Raw<Vec<String>> {
     })
 }
 
-/// When a script attaches: before everything, or after the end.
+/// When a script attaches its listeners: at once, or after the connection has ended.
 const WHEN: [(&str, &str); 2] = [
     ("before the end", ""),
     ("after it", "until_true(function() return ws.State == 'Closed' end)"),
@@ -50,8 +50,8 @@ const END: [(&str, &str); 3] = [
     ("Wait", "task.spawn(function() ws.OnClose:Wait() over() end)"),
 ];
 
-/// Runs `attach`; returns the names that it printed.
-fn heard(rt: &mut Rt, when: &str, attach: &str) -> Vec<String> {
+/// Runs `when` and `attach` for a connection to `three`. Returns the lines that they printed.
+fn lines(rt: &mut Rt, when: &str, attach: &str) -> Vec<String> {
     let server = three();
     let script = format!(
         "local ws = WebSocket.connect(...)
@@ -60,9 +60,9 @@ fn heard(rt: &mut Rt, when: &str, attach: &str) -> Vec<String> {
         {when}
         {attach}"
     );
-    let said = rt.says(&script, server.url());
+    let output = rt.says(&script, server.url());
     server.end();
-    said
+    output
 }
 
 both! {
@@ -72,28 +72,29 @@ both! {
             for (taker, take) in TAKE {
                 for (listener, end) in END {
                     for order in [[take, end], [end, take]] {
-                        let said = heard(&mut rt, when, &order.join("\n"));
+                        let output = lines(&mut rt, when, &order.join("\n"));
                         let what = format!("{time}: {taker}, OnClose {listener}, {order:?}");
-                        assert_eq!(said, ["m1", "m2", "m3", "close 1000"], "{what}");
+                        assert_eq!(output, ["m1", "m2", "m3", "close 1000"], "{what}");
                     }
                 }
             }
         }
     }
 
-    // Each listener belongs to its own thread, which runs at the end of the resumption.
+    // Deferred threads run at the end of the resumption. A listener that they attach receives the
+    // messages before `OnClose`.
     fn what_is_deferred_belongs_to_the_resumption(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
-            let said = heard(&mut rt, when, "ws.OnClose:Connect(over)
+            let output = lines(&mut rt, when, "ws.OnClose:Connect(over)
                 task.defer(function()
                     task.defer(function() ws.OnMessage:Connect(say) end)
                 end)");
-            assert_eq!(said, ["m1", "m2", "m3", "close 1000"]);
+            assert_eq!(output, ["m1", "m2", "m3", "close 1000"]);
         }
     }
 
-    // OnClose does not wait for messages that no listener takes, or not for ever.
+    // OnClose does not wait for messages that no listener takes.
     fn a_listener_that_takes_fewer_has_those_before_the_end(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
@@ -104,8 +105,8 @@ both! {
                 one = ws.OnMessage:Connect(function(m) one:Disconnect() say(m) end)",
             ] {
                 for order in [[take, END[0].1], [END[0].1, take]] {
-                    let said = heard(&mut rt, when, &order.join("\n"));
-                    assert_eq!(said, ["m1", "close 1000"], "{when} {order:?}");
+                    let output = lines(&mut rt, when, &order.join("\n"));
+                    assert_eq!(output, ["m1", "close 1000"], "{when} {order:?}");
                 }
             }
         }
@@ -113,39 +114,40 @@ both! {
 
     fn a_listener_that_goes_before_it_gets_any_puts_nothing_off(mode) {
         let mut rt = Rt::new(mode);
-        let said = heard(&mut rt, WHEN[1].1, "ws.OnClose:Connect(over)
+        let output = lines(&mut rt, WHEN[1].1, "ws.OnClose:Connect(over)
             ws.OnMessage:Connect(say):Disconnect()
             task.wait()
             print('next step')");
-        assert_eq!(said, ["close 1000", "next step"]);
+        assert_eq!(output, ["close 1000", "next step"]);
     }
 
-    // Rule 3: at the next resumption, which is before the next step.
+    // Rule 3: the end is reported at the next resumption, which is before the next step.
     fn without_a_listener_for_messages_the_end_is_reported_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (listener, end) in END {
-            let said = heard(&mut rt, WHEN[1].1, &format!("{end}
+            let output = lines(&mut rt, WHEN[1].1, &format!("{end}
                 print('attached')
                 task.wait()
                 print('next step')
                 ws.OnMessage:Connect(say)"));
             let want = ["attached", "close 1000", "next step", "m1", "m2", "m3"];
-            assert_eq!(said, want, "{listener}");
+            assert_eq!(output, want, "{listener}");
         }
     }
 
-    // OnClose has waited once for a script that stopped taking messages.
+    // OnClose waits once for a script that stops taking messages. Later listeners are called at
+    // once.
     fn the_end_is_put_off_once_and_then_reported_at_once(mode) {
         let mut rt = Rt::new(mode);
         for (_, when) in WHEN {
-            let said = heard(&mut rt, when, "say(ws.OnMessage:Wait())
+            let output = lines(&mut rt, when, "say(ws.OnMessage:Wait())
                 ws.OnClose:Wait()
                 over()
                 ws.OnClose:Connect(over)
                 task.wait()
                 print('next step')
                 say(ws.OnMessage:Wait())");
-            assert_eq!(said, ["m1", "close 1000", "close 1000", "next step", "m2"], "{when}");
+            assert_eq!(output, ["m1", "close 1000", "close 1000", "next step", "m2"], "{when}");
         }
     }
 

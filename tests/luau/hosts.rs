@@ -1,5 +1,4 @@
-//! Host files: the functions of `host`, the two built-in hosts, and that scripts cannot reach
-//! `host`.
+//! Host files: the functions of `host`, and the two built-in hosts. Scripts cannot reach `host`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -65,7 +64,7 @@ fn wrong_arguments_raise_in_the_host_file() {
         ("host.player.Name = 'x'", "attempt to modify a readonly table".to_owned()),
     ] {
         assert_eq!(problem(&[&format!("\n{call}")]), format!("my.luau:2: {why}"), "{call}");
-        // The file can catch it.
+        // The host file can catch the error.
         let caught = with(&format!("assert(not pcall(function() {call} end))")).says("", ());
         assert_eq!(caught, [""; 0], "{call}");
     }
@@ -94,7 +93,7 @@ fn names_that_are_taken_raise() {
     ] {
         assert_eq!(problem(&[call]), format!("my.luau:1: {why}"));
     }
-    // Names of another file, too; and both built-in hosts define `Instance`.
+    // A name of another host file is taken. Both built-in hosts define `RunService`.
     assert_eq!(
         problem(&["host.global('a', 1)", "host.global('a', 1)"]),
         "my.luau:1: host.global: there is a global a already"
@@ -119,7 +118,7 @@ fn a_file_that_is_no_luau_raises_or_waits_is_an_error() {
     }
 }
 
-/// The command prints it in one line and exits with the status.
+/// The command prints the error of a host file in one line and ends with a status.
 #[test]
 fn the_command_says_what_is_wrong_with_a_host() {
     let raises = Script::new("host_raises", "error('no')");
@@ -158,7 +157,7 @@ fn the_command_says_what_is_wrong_with_a_host() {
     }
 }
 
-/// Host, script, output.
+/// Each case is a host file, a script, and the output of the script.
 #[test]
 fn what_a_host_adds_is_there() {
     for (host, script, said) in [
@@ -216,7 +215,7 @@ fn what_a_host_adds_is_there() {
             "print(w, type(Instance.new))",
             "table function",
         ),
-        // A file has the language, and the globals of scripts.
+        // A host file has Luau's libraries and the globals of scripts.
         (
             "host.global('have', { assert, ipairs, pairs, rawget, xpcall, bit32.band, os.time, utf8.char, vector.create, \
              unpack, getmetatable, task.spawn, print, typeof, buffer.create, coroutine.running, loadstring })",
@@ -228,7 +227,7 @@ fn what_a_host_adds_is_there() {
             "print(unpack(me))",
             "Player1 -1 0 string",
         ),
-        // Its globals are its own.
+        // Scripts do not see the globals of a host file.
         ("mine = 5 function f() end", "print(mine, f, host)", "nil nil nil"),
     ] {
         assert_eq!(with(host).says(script, ()).join("\n"), said, "{host}\n{script}");
@@ -266,7 +265,7 @@ fn handlers_come_and_go_while_a_signal_is_fired() {
     with(host).passes(
         r#"
         eq(table.concat(heard, " "), "")
-        -- Nothing is fired inside the call, and what has no listener at that time is dropped.
+        -- fire() calls no handler itself, and drops its values if there is no listener.
         local got = {}
         fire("early")
         local a, b, c
@@ -283,7 +282,7 @@ fn handlers_come_and_go_while_a_signal_is_fired() {
         task.wait()
         eq(table.concat(got, " "), "c1 b1 new2")
         eq(table.concat(heard, " "), "true")
-        -- One that raises stops no other.
+        -- A handler that never ends stops no other handler.
         local last = s:Connect(function() coroutine.yield() end)
         fire(3)
         task.wait()
@@ -328,14 +327,14 @@ fn steps_keep_a_program_alive_while_they_are_on() {
         (),
     );
     assert_eq!(said, ["0", "3"]);
-    // One that switches itself off in its own call.
+    // The function switches its steps off during a call.
     let said = with(
         "local switch local n = 0 switch = host.steps(function() n += 1 print(n) if n == 3 then switch(false) end end) \
          host.global('start', function() switch(true) end)",
     )
     .says("start()", ());
     assert_eq!(said, ["1", "2", "3"]);
-    // An error in it is reported, and the next step follows.
+    // An error of the function is reported, and the next step follows.
     let said = with(
         "local switch local n = 0 switch = host.steps(function() n += 1 if n == 2 then switch(false) end error('x', 0) end) switch(true)",
     )
@@ -359,7 +358,8 @@ fn a_step_comes_only_while_somebody_listens() {
         "#,
         (),
     );
-    // Before, it waits only for its own deadline; and after its last listener it ends.
+    // Before `Heartbeat` has a listener, the runtime waits only for the script's deadline. When the
+    // last listener has left, the run ends.
     let mut steps = 0;
     loop {
         let progress = rt.runtime.step(Duration::from_millis(1)).unwrap();
@@ -386,7 +386,7 @@ fn a_step_calls_its_signals_in_order_and_its_waits() {
         end
         local passed = R.Heartbeat:Wait()
         check(passed >= 0 and passed < 10)
-        -- It was there last, so it was answered before the first handler of the same signal.
+        -- The first wait was the newest listener, so it ended before the handler was called.
         R.Heartbeat:Wait()
         eq(table.concat(seen, " "), "PreRender1 RenderStepped1 PreAnimation1 Stepped2 PreSimulation1 PostSimulation1 Heartbeat1")
         local at, delta = R.Stepped:Wait()
@@ -441,7 +441,7 @@ fn a_tree_of_instances() {
     }
 }
 
-/// Roblox warns after 5 s that a wait may never end; here time passes faster.
+/// Roblox warns after 5 s that a wait may never end. In this test, time passes 500 times faster.
 #[test]
 fn a_wait_for_a_child_says_once_that_it_may_never_end() {
     let faster = "local real = task local task = { cancel = real.cancel, delay = function(s, f) return real.delay(s / 500, f) end }\n";
@@ -493,7 +493,7 @@ fn instances_are_garbage_once_no_script_has_them() {
             full() full()
             after[round] = used() // 1000000
         end
-        -- Weak tables keep the size that they once had. Kept, a round would be 4 MB.
+        -- Weak tables keep the size that they once had. Kept instances would add 4 MB a round.
         local most = math.max(table.unpack(after, 4))
         print(if most - after[3] < 3 then "no more" else table.concat(after, " "), #kept:GetChildren())
         "#,
@@ -520,7 +520,8 @@ fn globals_of_its_own_leave_the_hosts_to_each_script() {
     assert_eq!(rt.said.take(), ["1 5 true", "nil moonwire function Ada"]);
 }
 
-/// Without a host, the warning names the built-in host that has it; with that host, it exists.
+/// For each member of `game` that a built-in host adds, the warning without a host names the hosts
+/// that have it.
 #[test]
 fn what_is_not_here_raises_and_names_the_host_that_has_it() {
     let members = |host: Option<HostFile>| -> BTreeSet<String> {
@@ -534,7 +535,7 @@ fn what_is_not_here_raises_and_names_the_host_that_has_it() {
     let (studio, executor) =
         (members(Some(HostFile::studio())), members(Some(HostFile::executor())));
     let mut count = 0;
-    // Members of every Instance, which no service answers.
+    // Members of every Instance are no services.
     let rare = ["Attribute", "Property", "FindFirstA", "OfClass", "WhichIsA", "Cl", "Destroy"];
     let is_rare = |name: &str| rare.iter().any(|part| name.contains(part));
     for name in studio.union(&executor).filter(|name| !bare.contains(*name) && !is_rare(name)) {
@@ -552,7 +553,7 @@ fn what_is_not_here_raises_and_names_the_host_that_has_it() {
         count += 1;
     }
     assert!(count >= 25, "{count}");
-    // The others get one warning together.
+    // All names that no built-in host has share one warning.
     let said = says(
         Mode::Inline,
         "for _, n in { 'Chat', 'Teams', 'Chat' } do pcall(game.GetService, game, n) end",

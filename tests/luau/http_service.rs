@@ -79,7 +79,7 @@ fn with_secrets(mode: Mode) -> Rt {
 #[test]
 fn secrets_are_not_seen() {
     with_secrets(Mode::Inline).passes(include_str!("secrets.luau"), HIDDEN);
-    // Nor if a script fails with a secret as its error.
+    // No output has the secret's text, even if a script passes the secret where it does not belong.
     let mut rt = with_secrets(Mode::Inline);
     for text in [
         "error(...)",

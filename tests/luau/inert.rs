@@ -8,8 +8,8 @@ use super::support::{Mode, Rt, Said, echo, refused};
 
 const WALK: &str = include_str!("inert.luau");
 
-/// Puts one of each object of a host where the walk finds it, and walks from the functions that it
-/// calls.
+/// Puts an object of each kind of a host where the walk finds it. `look` checks the stack in the
+/// handlers that the host calls.
 const OF_HOSTS: &str = r#"
     local objects = { host = host }
     eq(host, nil)
@@ -54,7 +54,7 @@ const OF_HOSTS: &str = r#"
     getgenv().objects = table.freeze(objects)
 "#;
 
-/// Type of userdata → names of its members.
+/// A table: type of userdata → names of its members.
 fn members(runtime: &Runtime) -> Table {
     let lua = runtime.lua();
     let all = lua.create_table().unwrap();
@@ -91,7 +91,7 @@ both! {
             rt.spawn(OF_HOSTS, ());
             rt.run();
             let members = members(&rt.runtime);
-            // Those that no table of members has.
+            // `Runtime::members` does not list these names.
             let more = ["Name", "Parent", "LocalPlayer", "Event", "Value", "Changed", "ChildAdded", "child"];
             let names = rt.runtime.lua().create_table().unwrap();
             for name in more {
@@ -141,7 +141,8 @@ both! {
         );
     }
 
-    // As with a thread for which `coroutine.running` was called (d07): the others would see it.
+    // Other handlers in that thread would see its environment. A thread whose handler called
+    // `coroutine.running` serves no other handler either (d07).
     fn a_thread_that_was_given_an_environment_serves_no_other_handler(mode) {
         let server = echo();
         Rt::new(mode).passes(
@@ -191,7 +192,7 @@ fn debug_and_environments() {
     Rt::new(Mode::Inline).passes(include_str!("debug.luau"), ());
 }
 
-/// In an embedder's VM, with the sandbox before, after, or never.
+/// The embedder calls `sandbox` before `install`, after it, or never.
 #[test]
 fn it_is_so_in_the_vm_of_an_embedder() {
     for (before, after) in [(false, false), (true, false), (false, true)] {
@@ -230,12 +231,12 @@ fn nothing_is_looked_up_at_the_time_of_a_call() {
     ];
     for (script, args) in scripts {
         let mut rt = Rt::new(Mode::Inline);
-        // While a part is loaded, its environment has entries.
+        // The environment has entries only while a part is loaded, so all parts are loaded first.
         rt.runtime.load_all().unwrap();
         let (lua, environment) = (rt.runtime.lua().clone(), rt.runtime.environment().clone());
         assert!(environment.is_empty() && environment.is_readonly());
         environment.set_readonly(false);
-        // Otherwise the values from the time of loading are used.
+        // With `safeenv`, Luau would use the values from the time of loading.
         environment.set_safeenv(false);
         let poison = lua.create_table().unwrap();
         let look = |_: &Lua, (_, name): (Value, String)| -> moonwire::mlua::Result<Value> {
@@ -248,7 +249,8 @@ fn nothing_is_looked_up_at_the_time_of_a_call() {
     }
 }
 
-/// The words of a line of code, without comments and texts; each with the characters around it.
+/// The words of a line of code, each with the character before it and the one behind it. Comments
+/// and strings are left out.
 fn words(line: &str) -> Vec<(char, &str, char)> {
     let line = line.split("--").next().unwrap();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -266,8 +268,8 @@ fn words(line: &str) -> Vec<(char, &str, char)> {
     all
 }
 
-/// The same for the source, so that it holds for code that no test calls: inside a function, a name
-/// of the language refers to a local of the file.
+/// Checks the source, for code that no test calls: inside a function, a name of Luau's globals
+/// refers to a local of the file.
 #[test]
 fn the_prelude_takes_what_it_needs_when_it_is_loaded() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/luau/prelude");

@@ -32,7 +32,7 @@ impl Write for Written {
     }
 }
 
-/// Reads what arrives through a channel, until that is closed.
+/// A reader of the bytes that arrive through a channel, until the sender is dropped.
 struct Fed(Receiver<io::Result<Vec<u8>>>, VecDeque<u8>);
 
 fn fed() -> (Sender<io::Result<Vec<u8>>>, Fed) {
@@ -68,13 +68,13 @@ both! {
             ("a\nb", &["1 1:a", "2 1:b"]),
             ("a\r\nb\r\n", &["1 1:a", "2 1:b"]),
             ("\r\n\n\r\n", &["1 0:", "2 0:", "3 0:"]),
-            // A carriage return that is alone, or without its line feed, is an ordinary byte.
+            // A carriage return without a line feed behind it is an ordinary byte.
             ("a\rb\nc\r", &["1 3:a\rb", "2 2:c\r"]),
             ("\r\r\n", &["1 1:\r"]),
         ] {
             let whole = reading(mode, Cursor::new(input)).says(LIST, ());
             assert_eq!(whole, lines, "{input:?}");
-            // And byte by byte.
+            // The same input, byte by byte.
             let (feed, fed) = fed();
             for byte in input.bytes() {
                 feed.send(Ok(vec![byte])).unwrap();
@@ -89,7 +89,7 @@ both! {
                     print(r(), r(1), r('line')) for _ in io.lines() do print('never') end";
         let said = reading(mode, Cursor::new("abcd\n\nxyz\n")).says(text, ());
         assert_eq!(said, ["ab cd  x yz\n true", "nil nil nil"]);
-        // The rest, if that is less.
+        // If less is left than the script asked for, `read` returns the rest.
         let said = reading(mode, Cursor::new("abc")).says("print(io.read(7), io.read(7))", ());
         assert_eq!(said, ["abc nil"]);
         let said = reading(mode, Cursor::new("")).says("print(#io.read('all'), io.read())", ());
@@ -134,7 +134,7 @@ both! {
     }
 
     fn many_lines_shut_nobody_out(mode) {
-        // All of it is available at once.
+        // The whole input is available at once.
         let input = Cursor::new("x\n".repeat(400_000));
         let text = "local n, at = 0, {} \
             task.spawn(function() for i = 1, 3 do task.wait() at[i] = n end end) \
@@ -166,11 +166,11 @@ both! {
     fn one_that_is_cancelled_gives_up_its_place(mode) {
         let (feed, fed) = fed();
         let mut rt = reading(mode, fed);
-        // Nothing is left to wait for: the run ends, though the input has not.
+        // No thread waits any more, so the run ends, though the input has not ended.
         rt.spawn("local t = task.spawn(io.read) task.wait(0.01) task.cancel(t) print('end')", ());
         rt.run();
         assert_eq!(rt.said.take(), ["end"]);
-        // Bytes that arrived meanwhile are not lost. The first line is not the one from before.
+        // Bytes that arrive later are not lost, and a cancelled read takes none of them.
         rt.spawn(
             "local t = task.spawn(function() print('never', io.read()) end) \
              task.spawn(function() print(io.read()) print(io.read()) end) task.cancel(t)",
@@ -227,7 +227,7 @@ both! {
                     (Limits::input_piece): read them with io.read(n)";
         assert_eq!(with("123456789\n").says(text, ()), [long]);
         assert_eq!(with("123456789").says(text, ()), [long]);
-        // Nothing of it is lost.
+        // No byte is lost.
         let text = "print(pcall(io.read, 'all')) print(pcall(io.read)) print(io.read(8), io.read())";
         let said = with("123456789\n").says(text, ());
         assert!(said[0].starts_with("false standard input: what is left are more"), "{said:?}");
@@ -291,7 +291,7 @@ both! {
         for (said, want) in said.iter().zip(want) {
             assert!(said.contains(want), "{said}: {want}");
         }
-        // The comparison is called once or twice.
+        // `table.sort` calls the comparison once or twice.
         let (last, asked) = said[want.len()..].split_last().unwrap();
         assert!(!asked.is_empty() && asked.iter().all(|said| {
             said.ends_with("io.read has to wait, and this thread cannot yield here")
@@ -331,8 +331,8 @@ both! {
         let server = echo();
         let mut rt = Rt::with(mode, |options| options.exit(true));
         rt.spawn("while true do task.wait() end", ());
-        // The newest handler is called first. No deferred call runs any more, neither one that Luau
-        // itself calls (`print`) nor one in the script's code.
+        // The newest handler is called first. After its `exit`, no deferred call runs: neither a
+        // function of the runtime (`print`) nor one of the script.
         rt.spawn(
             "local ws = WebSocket.connect(...) ws.OnClose:Connect(print) \
              ws.OnMessage:Connect(print) ws.OnMessage:Connect(function() \
@@ -347,12 +347,12 @@ both! {
         rt.run();
         assert_eq!(rt.runtime.exit_code(), Some(7));
         assert_eq!(rt.said.take(), ["in"]);
-        // After that nothing more runs.
+        // After `exit`, no script runs.
         assert!(matches!(rt.runtime.spawn("more", "print('never')", ()), Err(Error::Exited)));
         assert_eq!(rt.runtime.step(Duration::ZERO).unwrap(), Progress::Done);
         rt.run();
         assert_eq!(rt.said.take(), [""; 0]);
-        // The embedder's own Lua code goes on.
+        // The embedder's own Luau code still runs.
         rt.runtime.lua().load("for i = 1, 3 do print('mine') end").exec().unwrap();
         assert_eq!(rt.said.take(), ["mine"; 3]);
     }
@@ -404,7 +404,7 @@ both! {
     }
 }
 
-/// Counts how much of it is read; it never ends.
+/// An input that never ends, and counts the bytes that are read from it.
 struct Endless(Arc<Mutex<usize>>);
 
 impl Read for Endless {
@@ -426,7 +426,7 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
     assert_eq!(rt.says("task.wait(0.05) print(1)", ()), ["1"]);
     assert_eq!(*count.lock().unwrap(), 0);
     assert_eq!(rt.says("print(#io.read(1))", ()), ["1"]);
-    // The bytes that were passed on, and as many again in the pipe.
+    // The runtime has received 1000 bytes, and the reader's thread has read as many again.
     let until = std::time::Instant::now() + LONG;
     while *count.lock().unwrap() < 2 * AHEAD {
         assert!(std::time::Instant::now() < until);
@@ -434,14 +434,14 @@ fn nothing_is_read_before_a_script_asks_and_then_no_more_than_the_limit_ahead() 
     }
     assert_eq!(rt.says("task.wait(0.05) print(2)", ()), ["2"]);
     assert_eq!(*count.lock().unwrap(), 2 * AHEAD);
-    // The same for a script that takes long for each line.
+    // The same for a script that reads more lines later.
     assert_eq!(rt.says("for i = 1, 1500 do io.read() end print(3)", ()), ["3"]);
     assert!(*count.lock().unwrap() <= 4 * AHEAD);
 }
 
 #[test]
 fn the_thread_ends_with_the_runtime() {
-    // It is dropped with the reader; that is its only purpose.
+    // The drop of the reader drops the sender, which the test notices. Nothing is sent.
     struct NotifyingReader(Endless, #[allow(dead_code)] Sender<()>);
     impl Read for NotifyingReader {
         fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
@@ -454,7 +454,8 @@ fn the_thread_ends_with_the_runtime() {
     assert_eq!(rt.says("print(#io.read(100000))", ()), ["100000"]);
     assert!(ended.recv_timeout(Duration::ZERO).is_err());
     drop(rt);
-    // It was full, and would wait for ever. The reader is dropped with it.
+    // The reader's thread had read as far ahead as it may, and waited. It ends and drops the
+    // reader.
     use std::sync::mpsc::RecvTimeoutError::Disconnected;
     assert_eq!(ended.recv_timeout(LONG), Err(Disconnected));
 }
@@ -500,7 +501,7 @@ fn without_the_options_there_is_neither() {
     let Err(Error::Options(text)) = Runtime::new(twice) else { panic!() };
     assert_eq!(text, "Options::global: io is what Options::io sets");
     assert!(Runtime::new(options().exit(true).global("exit", |_| Ok(1))).is_err());
-    // Without them the names are free.
+    // Without these globals, the names are free.
     let mut rt = Rt::with(Mode::Inline, |options| options.global("io", |_| Ok(1)));
     assert_eq!(rt.says("print(io)", ()), ["1"]);
 }

@@ -10,12 +10,12 @@ use super::support::*;
 
 const BOTH: [&[&str]; 2] = [&["--timeout=60"], &["--timeout=60", "--poll-thread"]];
 
-/// Runs a command with these bytes as its input; returns its status and its output.
+/// Runs a command with these bytes as its input. Returns its status, output and standard error.
 #[track_caller]
 fn through(command: &mut Command, input: impl Into<Vec<u8>>) -> (Option<i32>, Vec<u8>, String) {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let (mut pipe, input) = (child.stdin.take().unwrap(), input.into());
-    // It may end before it has read everything.
+    // The command may end before it has read all input, so an error is ignored.
     let writes = std::thread::spawn(move || drop(pipe.write_all(&input)));
     let ended = child.wait_with_output().unwrap();
     writes.join().unwrap();
@@ -43,7 +43,7 @@ fn a_filter_of_lines() {
             assert_eq!(got, (Some(0), output.to_owned(), String::new()), "{input:?}");
         }
     }
-    // A standard input that cannot be read is an end, too.
+    // An empty standard input is at its end.
     let ended = Live::start(&mut evaluated(&[], "print(io.read(), io.read('all') == '')", &[]));
     printed(&ended.end(), &["nil true"]);
 }
@@ -65,7 +65,7 @@ fn bytes_go_through_as_they_are() {
         assert_eq!(status, Some(0));
         assert!(out[..all.len()] == all && out[all.len()..] == *b"\n");
     }
-    // Each line has the name before it, and its bytes are the same.
+    // The name precedes each line. The line's bytes are not changed.
     let got =
         through(&mut evaluated(&["--prefix"], "print('a\\255\\nb') io.write('c\\n')", &[]), "");
     assert_eq!(got.1, b"-e: a\xff\n-e: b\nc\n");
@@ -92,8 +92,8 @@ fn each_line_is_there_before_the_next_comes_and_a_prompt_before_the_answer() {
     }
 }
 
-// The second half of the 10 MB is written only when the connection has had several turns: so these
-// were while the first half was read, or after it.
+// The test writes the second half of the 10 MB only when the connection has had several turns. So
+// the connection had turns before the input ended.
 #[test]
 fn ten_megabytes_of_lines_while_a_websocket_echoes() {
     const LINE: &[u8] = b"a line of a log that is about as long as lines of logs are\n";
@@ -136,7 +136,7 @@ fn ten_megabytes_of_lines_while_a_websocket_echoes() {
     }
 }
 
-/// Status and standard error of a process whose other output was read.
+/// The status and standard error of a process whose standard output is not needed.
 fn ended(child: Child) -> (Option<i32>, String) {
     let ended = child.wait_with_output().unwrap();
     (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
@@ -144,7 +144,7 @@ fn ended(child: Child) -> (Option<i32>, String) {
 
 #[test]
 fn a_reader_that_is_slow_gets_all_of_it() {
-    // Several times the capacity of a pipe.
+    // The script writes several times the capacity of a pipe.
     let code = "for i = 1, 20000 do io.write(i, ' and some more\\n') end io.write('end')";
     for options in BOTH {
         let mut child = evaluated(options, code, &[]).spawn().unwrap();
@@ -186,7 +186,7 @@ fn what_io_cannot_write_ends_the_run_or_is_noted() {
     let child = evaluated(&[], code, &[]).stdout(full()).spawn().unwrap();
     let text = "heardmoonwire: standard output: No space left on device (os error 28)\n";
     assert_eq!(ended(child), (Some(1), text.to_owned()));
-    // Without standard error the run goes on.
+    // If standard error cannot be written, the script runs on, and the status is 1.
     let child = evaluated(&[], "io.stderr('x') print('on')", &[]).stderr(full()).spawn().unwrap();
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), &*ended.stdout), (Some(1), &b"on\n"[..]));
@@ -202,7 +202,7 @@ fn exit_codes() {
             ("exit(7)", 7),
             ("exit(255)", 255),
             ("task.defer(exit, 7)", 7),
-            // Earlier errors do not matter then.
+            // The code of `exit` counts, though an error came earlier.
             ("task.delay(0.01, exit, 0) error('x')", 0),
         ] {
             let ended = Live::start(&mut evaluated(options, code, &[])).end();
@@ -220,7 +220,7 @@ fn exit_codes() {
             "print(1) task.delay(0.01, print, 'never') io.write('no line end') exit(3) print(2)";
         let got = through(&mut evaluated(options, code, &[]), "");
         assert_eq!(got, (Some(3), b"1\nno line end".to_vec(), String::new()));
-        // It does not wait for a read by another thread.
+        // `exit` does not wait for a read by another thread.
         let code = "task.spawn(function() print(io.read()) end) task.delay(0.01, exit, 4)";
         let mut child = evaluated(options, code, &[]).stdin(Stdio::piped()).spawn().unwrap();
         let pipe = child.stdin.take();
@@ -229,7 +229,7 @@ fn exit_codes() {
     }
 }
 
-// The server reads slowly at first, so that not all has left when the handler ends the run.
+// The server reads slowly at first, so bytes are still unsent when the handler calls `exit`.
 #[test]
 fn what_was_sent_leaves_before_an_exit() {
     const COUNT: usize = 60;
@@ -263,7 +263,7 @@ fn bytes_that_did_not_leave_make_a_success_a_failure() {
         let server = serve(|listener| {
             let mut peer = Peer::open(listener);
             peer.send(&super::raw::text("go"));
-            // Until the run stops waiting.
+            // The server reads slowly until the process closes the connection.
             while peer.received() != "EOF" {
                 std::thread::sleep(Duration::from_millis(100));
             }
@@ -289,16 +289,16 @@ fn scripts_beside_each_other_share_input_and_arguments() {
         let (status, out, err) = through(&mut command, "1\n2\n3\n4\n");
         let out = String::from_utf8(out).unwrap().replace(other.path(), "B");
         let mut lines: Vec<&str> = out.lines().collect();
-        // Each has read, in the order of their calls.
+        // Both scripts read lines, in the order of their calls.
         assert_eq!(lines[..2], ["-e: a 2 2 b", "B: a 2 2 b"]);
         let order = ["-e: 1", "B: 2", "-e: 3", "B: 4"];
         assert_eq!(lines.split_off(2), order);
         assert_eq!((status, &*err), (Some(0), ""));
-        // The first one ends both.
+        // The `exit` of one script ends both.
         let ended = Live::start(&mut evaluated(&options, "print(1) exit(5)", &[])).end();
         assert_eq!((ended.status, &*ended.out), (Some(5), &["-e: 1".to_owned()][..]));
     }
-    // No script can change them for another.
+    // No script can change the arguments of another.
     let ended = Live::start(&mut evaluated(&[], "args[1] = 1", &["a"])).end();
     failed(&ended, 1, "-e:1: attempt to modify a readonly table");
 }
@@ -337,7 +337,7 @@ fn a_script_that_waits_for_input_is_ended_by_a_signal() {
     }
 }
 
-// There is neither a thread nor a read before a script asks.
+// Before a script reads, no thread for the input exists, and no byte of it is read.
 #[cfg(target_os = "linux")]
 #[test]
 fn input_costs_no_thread_where_nobody_reads() {

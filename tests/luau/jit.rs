@@ -13,7 +13,7 @@ fn with(jit: Jit, change: impl FnOnce(Options) -> Options) -> Rt {
     Rt::with(Mode::Inline, |options| change(options.jit(jit)))
 }
 
-/// The tests of the scheduler, signals, JSON and objects are scripts themselves.
+/// Scripts of other tests pass with native code.
 #[test]
 fn what_scripts_see_is_the_same() {
     let server = echo();
@@ -34,8 +34,8 @@ fn what_scripts_see_is_the_same() {
     }
 }
 
-/// An error has its line, and a traceback those of each function. (With `--!native` Luau inlines
-/// short functions, whether the text is compiled or not.)
+/// An error names its line, and a traceback names the line in each function. (With `--!native`,
+/// Luau inlines short functions, with native code or without it.)
 #[test]
 fn tracebacks_have_the_same_lines() {
     let script = "\nlocal function inner(t)\n    return t.x.y\nend\n\
@@ -70,7 +70,7 @@ fn a_time_limit_holds_in_native_code() {
     }
 }
 
-/// A limit of memory, too.
+/// A memory limit ends native code that allocates.
 #[test]
 fn a_memory_limit_holds_in_native_code() {
     let script = "--!native\nlocal t = {} for i = 1, 1e9 do t[i] = { i } end";
@@ -78,7 +78,7 @@ fn a_memory_limit_holds_in_native_code() {
     assert_eq!(rt.says(script, ()), ["error: not enough memory"]);
 }
 
-/// `install` does not change an embedder's VM: code that it compiles natively stays so.
+/// `install` changes nothing about how an embedder's VM runs the embedder's code.
 #[test]
 fn an_embedders_vm_runs_as_before() {
     let lua = moonwire::mlua::Lua::new();
@@ -89,7 +89,7 @@ fn an_embedders_vm_runs_as_before() {
     runtime.spawn("s", "--!native\nprint(1 + 1)", ()).unwrap();
     assert_eq!(lua.load(sum).eval::<i64>().unwrap(), 500_500);
     assert_eq!(said.take(), ["2"]);
-    // In its own VM, a runtime compiles what the options say.
+    // `Runtime::new` makes its own VM and accepts the option.
     assert!(Runtime::new(Options::new(|_: moonwire::luau::Line<'_>| {}).jit(Jit::All)).is_ok());
 }
 

@@ -17,7 +17,7 @@ fn with_collect(mode: Mode) -> Rt {
 }
 
 both! {
-    // Rule 5: the end of a program.
+    // Rule 5: a program ends when no listener and no waiting thread is left.
     fn a_program_ends_when_nobody_listens(mode) {
         for script in [
             "ws = WebSocket.connect(...)",
@@ -30,7 +30,7 @@ both! {
              local t = coroutine.create(function() ws.OnPong:Wait() end)
              coroutine.resume(t)
              coroutine.close(t)",
-            // Only the program's last thread opens the connection.
+            // A thread opens the connection, and ends then.
             "task.spawn(WebSocket.connect, ...)",
             "local url = ... task.delay(0.01, function() WebSocket.connect(url) end)",
             "WebSocket.connect(...) task.spawn(coroutine.yield)",
@@ -57,7 +57,7 @@ both! {
         ] {
             let server = serve(|listener| {
                 let mut peer = Peer::open(listener);
-                // Long enough to notice a program that ends.
+                // The server waits long enough to notice a program that ends early.
                 peer.stream.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
                 let early = std::io::Read::read(&mut peer.stream, &mut [0; 9]);
                 assert!(early.is_err_and(|e| is_timeout(&e)));
@@ -112,7 +112,7 @@ both! {
         assert_eq!(server.end(), ["x", "close 1001", "EOF"]);
     }
 
-    // Garbage.
+    // The collector frees a WebSocket without references, which closes its connection.
     fn a_reference_that_is_dropped_closes_its_connection(mode) {
         for forget in [
             "WebSocket.connect(url)",
@@ -151,7 +151,7 @@ both! {
         }
     }
 
-    // The collector ran last; nothing else would wake the program.
+    // The collector runs just before the program sleeps. No other event would wake the program.
     fn a_dropped_reference_is_noticed_before_the_program_sleeps(mode) {
         let server = serve(|listener| {
             let mut first = Peer::open(listener);
@@ -175,7 +175,7 @@ both! {
         assert_eq!(server.end(), ["close 1001"]);
     }
 
-    // Not even by the thread that has called it.
+    // The thread that called the handler does not keep it either.
     fn a_handler_that_has_left_is_kept_by_nobody(mode) {
         let server = echo();
         let script = r#"local url = ...
@@ -224,7 +224,7 @@ both! {
                     collect()
                     task.wait()
                 end
-                -- The server hears from it at the very end only.
+                -- The server receives the close frame of `quit`, and none before it.
                 quit()
                 task.wait(100)"#);
             let mut rt = with_collect(mode);
@@ -284,7 +284,7 @@ both! {
                 ws:Send("never reported")
                 ws:Close()
                 ws.OnClose:Wait()
-                -- Listeners that come too late.
+                -- Listeners that are connected after the end.
                 weak[ws.OnMessage:Connect(function() print(ws) end)] = true
                 ws.OnPong:Connect(function() print(ws) end)
                 ws.OnClose:Connect(function() print(ws.State) end)
@@ -293,7 +293,7 @@ both! {
             for _ = 1, 3 do
                 one()
             end
-            -- The frame that is left still holds the last of them.
+            -- The stack may still hold the last objects, so these calls overwrite it.
             local filler = table.create(50, 0)
             select(50, table.unpack(filler))
             for _ = 1, 5 do
@@ -318,7 +318,7 @@ both! {
         }
     }
 
-    // Rule 8, for waits without a network.
+    // Rule 8 also holds for waits without a connection.
     fn a_cancelled_wait_does_not_keep_the_program(mode) {
         for start in [
             "task.spawn(task.wait, 100)",
@@ -338,7 +338,7 @@ both! {
         }
     }
 
-    // Ending from another thread.
+    // The stopper is used in another thread.
     fn a_stopper_ends_a_program_that_waits(mode) {
         for round in 0..40 {
             let server = serve(|listener| Peer::open(listener).rest());

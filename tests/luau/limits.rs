@@ -1,4 +1,4 @@
-//! The resources of scripts: places, time, memory, connections.
+//! Limits of scripts: where they may connect, time, memory, connections.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn hurried(mode: Mode) -> Rt {
     Rt::with(mode, |options| options.time_limit(Some(SHORT)))
 }
 
-/// The report about a script that was stopped in that line.
+/// The report about a script that was stopped in line `line`.
 fn late(line: u32) -> String {
     format!("error: script:{line}: the script ran for more than 50ms without a pause")
 }
@@ -26,7 +26,7 @@ both! {
         let server = echo();
         let said = hurried(mode).says(
             r#"
-            -- What is spawned runs on the time of who spawns it, so these are put aside.
+            -- A spawned thread uses the time of its spawner, so these are deferred.
             task.defer(function() while true do end end)
             task.defer(function() local n = 0 repeat n += 1 until n < 0 end)
             local ws = WebSocket.connect((...))
@@ -55,7 +55,7 @@ both! {
     }
 
     fn many_short_resumptions_are_no_long_one(mode) {
-        // Together they take longer than the limit, each alone a small part of it.
+        // All resumptions together take longer than the limit. Each takes a small part of it.
         let limit = Duration::from_secs(1);
         let mut rt = Rt::with(mode, |options| options.time_limit(Some(limit)));
         rt.passes(
@@ -141,7 +141,7 @@ both! {
     }
 }
 
-/// The address that a name resolves to is what counts, on each hop (FAULTS 62).
+/// The policy checks the address of each hop of a redirect (FAULTS 62).
 #[test]
 fn a_redirect_does_not_get_around_the_policy() {
     let server = echo();
@@ -202,13 +202,14 @@ fn texts_of_secrets_count_as_memory() {
         })
         .memory_limit(Some(64 * MIB));
     let mut runtime = Runtime::new(options).unwrap();
-    // The collector sees objects without references: these grew to 2 GB under this limit.
+    // A secret is a small object for Luau's collector. Texts of secrets grew to 2 GB under this
+    // limit.
     let script = r#"
         local service = game:GetService("HttpService")
         local secret, mib = service:GetSecret("key"), string.rep("x", 1024 * 1024)
         for i = 1, 300 do secret:AddSuffix(mib) end
         print("made", gcinfo() < 64 * 1024)
-        -- Those that are held meet the limit, as strings would, and what raises is a string.
+        -- Secrets that the script holds reach the limit, as strings would. The error is a string.
         local held = {}
         local ok, problem = pcall(function()
             for i = 1, 64 do held[i] = secret:AddPrefix(i .. mib) end

@@ -1,9 +1,9 @@
-//! `for message in ws:Messages() do`: each message once, in order, to the end.
+//! `for message in ws:Messages() do` has each message once, in order, up to the end.
 
 use super::raw::{LONG, Peer, Raw, close, frame, serve, text};
 use super::support::*;
 
-/// Sends this number of messages, several in a write, and closes.
+/// A server that sends `count` messages, up to 100 in a write, and closes.
 fn sends(count: usize) -> Raw<Vec<String>> {
     serve(move |listener| {
         let mut peer = Peer::open(listener);
@@ -16,7 +16,7 @@ fn sends(count: usize) -> Raw<Vec<String>> {
     })
 }
 
-/// All ways: the reactor on either thread, with the fast paths or without.
+/// Calls `test` for each way: the reactor in either thread, with the fast paths or without.
 fn each(mut test: impl FnMut(&mut dyn FnMut() -> Rt)) {
     for mode in [Mode::Inline, Mode::Threaded] {
         for plain in [false, true] {
@@ -32,8 +32,8 @@ fn each(mut test: impl FnMut(&mut dyn FnMut() -> Rt)) {
     }
 }
 
-/// Runs a script, which must pass, with a server that sends this number; returns the frames that
-/// the server received.
+/// Runs a script, which must pass, in all ways. `ws` is connected to a server that sends `count`
+/// messages.
 #[track_caller]
 fn passes_with(count: usize, script: &str) {
     each(|rt| {
@@ -70,7 +70,7 @@ fn ten_thousand_messages_come_in_order_and_then_the_loop_ends() {
     }
 }
 
-// All of them arrived with the answer to the handshake.
+// All messages arrive with the answer to the handshake.
 #[test]
 fn messages_are_held_for_a_loop_and_come_before_the_end() {
     each(|rt| {
@@ -143,13 +143,13 @@ fn each_message_goes_to_one_loop_and_to_every_handler() {
         eq(handled, 1000)
         eq(waited, 1000)
         eq(ended, 5)
-        -- In turn.
+        -- Each loop took every fifth message.
         for n = 0, 999 do eq(seen[tostring(n)], n % 5 + 1) end
         done()"#,
     );
 }
 
-// A handler for all messages was connected and disconnected.
+// A handler is disconnected within its call, and the same thread starts a loop.
 #[test]
 fn a_loop_behind_a_handler_that_left_loses_nothing() {
     passes_with(
@@ -209,7 +209,7 @@ fn close_ends_the_loop_and_drops_what_waits() {
         100,
         r#"local other, closed = false, false
         task.spawn(function()
-            -- One that waits, and one behind it.
+            -- Two loops wait, one behind the other.
             for i = 1, 2 do
                 task.spawn(function()
                     for _ in ws:Messages() do end
@@ -322,7 +322,7 @@ fn a_websocket_is_kept_by_its_loop_and_collected_behind_it() {
                 local n = 0
                 for m in loop(WebSocket.connect(url)) do
                     n += 1
-                    -- Nobody else holds it now.
+                    -- Only the loop holds the WebSocket now.
                     collect()
                     task.wait(0.01)
                     weak.ws:Send("next")
@@ -338,7 +338,7 @@ fn a_websocket_is_kept_by_its_loop_and_collected_behind_it() {
     });
 }
 
-// The loop keeps it alive, and it ends with its script.
+// The loop keeps the script alive. `kill` ends both.
 #[test]
 fn a_script_that_waits_in_a_loop_is_alive_until_it_is_killed() {
     each(|rt| {
