@@ -1,4 +1,4 @@
-//! The program that owns the reactor: acts as the scenario says, and checks the laws after every
+//! The program that owns the reactor. It acts as the scenario says, and checks the laws after every
 //! turn.
 
 use std::collections::HashMap;
@@ -22,10 +22,10 @@ use crate::tls::{self, TlsService};
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS, WSS, World};
 use crate::ws::WsServer;
 
-/// Turns in a row that return at once and have done nothing.
+/// So many turns in a row may return at once without having done anything.
 const IDLE: usize = 6;
-/// The most bytes that may be encrypted and on their way to the system, with a few frames that are
-/// not the program's.
+/// At most this many bytes are encrypted and not yet taken by the system. Some may be of frames
+/// that are not the program's.
 const SEALED: u64 = 65_536 + 16_384;
 /// No scenario takes this long.
 const AGES: Duration = Duration::from_secs(120);
@@ -45,9 +45,9 @@ pub struct Program {
     rule: Option<Through>,
     whole: bool,
     rude: bool,
-    /// Which delays are allowed, and how long.
+    /// The delay of the program's turns, by which a time limit may be exceeded.
     slack: Duration,
-    /// How long the program is busy elsewhere, in all.
+    /// For how long the program is busy elsewhere, in total.
     busy: Duration,
     idle: usize,
     failing: bool,
@@ -125,7 +125,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
     world.stalls.sort();
     world.stalls.reverse();
     let stalled: Duration = world.stalls.iter().map(|(_, span)| *span).sum();
-    // If it has no room for more, a turn handles one time limit.
+    // A turn that has room for one event handles one time limit.
     let frames = match world.drive {
         Drive::Frames(span) => span * world.asks.len() as u32,
         _ => Duration::ZERO,
@@ -200,7 +200,7 @@ impl Program {
         }
     }
 
-    /// One turn, and the wait for it; returns whether there may be another.
+    /// Waits, and makes one turn; returns whether there may be another.
     fn round(&mut self, until: Option<Duration>) -> bool {
         match self.drive {
             Drive::Waits => {
@@ -250,7 +250,7 @@ impl Program {
         }
     }
 
-    /// Finds, once, the connection for which the program's code has panicked.
+    /// Records, once, for which connection the program's code has panicked.
     fn note_panic(&mut self) {
         let Some(about) = lock(&self.net).blown.filter(|_| std::mem::take(&mut self.touchy)) else {
             return;
@@ -297,7 +297,7 @@ impl Program {
         self.check_gone();
     }
 
-    /// Over TLS, too, bytes that the system has taken no longer wait.
+    /// Checks over TLS that the reactor does not report bytes as waiting that the system has taken.
     fn check_left(&mut self) {
         for (k, state) in self.states.iter().enumerate() {
             let Some(id) = state.id.filter(|_| state.opened && !state.is_over()) else { continue };
@@ -306,15 +306,15 @@ impl Program {
             }
             let waits = self.reactor.buffered(id) as u64;
             let taken = lock(&self.net).line(id.to_bits()).map_or(0, |line| line.owned(false));
-            // Without the bytes that TLS adds, and its handshake.
+            // The bytes that TLS adds, and those of its handshake, do not count.
             let left = (taken - taken / 10).saturating_sub(4000);
             let most = (open(&self.book).entries[k].up.accepted + SEALED).saturating_sub(left);
             assert!(waits <= most, "ask {k}: {waits} bytes wait, {taken} were taken");
         }
     }
 
-    /// A connection that was released or has ended is gone after its time limit, which starts at
-    /// the last byte that moved.
+    /// Checks that connections that were released or have ended are gone in time: within a limit
+    /// that starts at the last byte that moved.
     fn check_gone(&self) {
         let open = self.reactor.len();
         let now = self.now();
@@ -323,8 +323,8 @@ impl Program {
         let since = |s: &State| {
             let Some(at) = s.ended_at else { return true };
             let moved = s.id.and_then(|id| net.line(id.to_bits())).map_or(at, |l| l.last_moved());
-            // How long the system needs for its bytes is estimated from the time that the others
-            // took; a program that is busy elsewhere takes its own delay for the line's.
+            // The client estimates how long the system needs for its bytes from the time that
+            // earlier bytes took. If the program was busy elsewhere, that delay is in the estimate.
             let guess = moved.saturating_sub(at) * 3 + self.busy * 8;
             let most = (limits.close + limits.linger) * 2 + limits.stall + self.slack + guess;
             at.max(moved) + most < now
@@ -351,8 +351,8 @@ impl Program {
                     Ok(text) if msg.text => self.reactor.send_text(id, text),
                     _ => self.reactor.send_binary(id, &msg.data),
                 });
-                // It was accepted after a panic: the observer is called when the waiting bytes are
-                // written.
+                // The call has panicked: the message was accepted before, since the observer is
+                // called when the waiting bytes are written.
                 let sent = sent.unwrap_or(Ok(()));
                 reported(&format!("send {}: {sent:?}", msg.data.len()));
                 if sent.is_ok() {
@@ -386,7 +386,7 @@ impl Program {
         }
     }
 
-    /// The slow actions of a program.
+    /// The actions of a slow program.
     fn take_time(&mut self, k: usize, id: ConnId, now: Duration, deed: &Deed) {
         let state = &mut self.states[k];
         if !state.opened || state.is_over() {
@@ -454,7 +454,8 @@ impl Program {
             let mut net = lock(&self.net);
             let all = net.names.get(name).and_then(|name| name.answer.as_ref().ok());
             let targets = if through.resolves() { all.map_or(0, Vec::len) } else { 1 };
-            // If it may send the proxy several addresses, only the proxy knows which one is used.
+            // If the client may send the proxy several addresses, the proxy decides which one is
+            // used.
             let place = match (through.resolves(), all.map(Vec::as_slice)) {
                 (false, _) => Some(authority),
                 (true, Some([only])) => {
@@ -470,7 +471,8 @@ impl Program {
         (self.states[k].id, self.states[k].asked_at) = (Some(id), now);
     }
 
-    /// The panic costs one connection: the one for which the program's code was called.
+    /// Checks that the panic has ended at most one connection: the one for which the program's code
+    /// was called.
     fn check_panic(&self) {
         let lost = |k: &usize| self.states[*k].lost_to_panic;
         let all: Vec<usize> = (0..self.states.len()).filter(lost).collect();
@@ -480,14 +482,14 @@ impl Program {
         }
     }
 
-    /// The laws of the end.
+    /// Checks the laws about the end of a run.
     fn finish(mut self) -> Tally {
         let over = self.dropped.is_none() && !self.failing;
         if over {
             self.check_panic();
         }
         if over || self.reactor.is_empty() {
-            // One more turn discards the notes about connections that are gone.
+            // One more turn lets the reactor discard what it keeps about connections that are gone.
             let past = self.at(Duration::ZERO);
             self.turn(Some(past));
             assert_eq!(self.reactor.deadline(), None, "an empty reactor has nothing to wait for");
@@ -497,7 +499,7 @@ impl Program {
         let ended = self.reactor.is_empty();
         let stall = self.reactor.limits().stall;
         drop(self.reactor);
-        // Bytes on their way still arrive.
+        // The bytes on their way still arrive.
         {
             let mut net = lock(&self.net);
             let now = net.now;

@@ -15,7 +15,7 @@ use crate::world::{PROXY, PROXY_TLS, SOCKS, WS};
 const CALLS: u64 = 200_000;
 
 impl Net {
-    /// Counts a system call, and lets it fail if it is the selected one.
+    /// Counts a system call, and makes it fail if it is the call of [`Net::inject`].
     pub(super) fn enter(&mut self, call: Call) -> io::Result<()> {
         let number = self.calls;
         self.calls += 1;
@@ -52,7 +52,8 @@ impl Net {
     }
 
     pub fn clock(&mut self) -> Instant {
-        // A deadline that stays due would be checked for ever, without a system call.
+        // This limit also ends a loop that checks a due deadline again and again, without any other
+        // system call.
         self.turn_calls += 1;
         assert!(self.turn_calls < CALLS, "a turn that does not end");
         if !self.noise.tick.is_zero() {
@@ -63,7 +64,8 @@ impl Net {
     }
 
     pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        // If the random source fails later, a reactor ends; no real source does.
+        // Only the first call may fail. A reactor ends if the random source fails later; a real
+        // source does not.
         if self.calls == 0 {
             self.enter(Call::Random)?;
         }
@@ -159,7 +161,7 @@ impl Net {
                     self.reset(id, e.kind());
                     self.tcps[id].error = None;
                 }
-                // It is called again at once.
+                // The client calls again at once.
                 io::ErrorKind::Interrupted => {}
                 _ => self.tcps[id].line.hides(self.now),
             }
