@@ -157,13 +157,13 @@ impl Book {
         }
     }
 
-    pub fn server_hears(&mut self, k: usize, msg: &Msg) {
+    pub fn server_receives(&mut self, k: usize, msg: &Msg) {
         if let Err(e) = self.entries[k].up.arrives(msg) {
             self.complain(format!("ask {k}: the server got {e}"));
         }
     }
 
-    pub fn client_hears(&mut self, k: usize, msg: &Msg) {
+    pub fn client_receives(&mut self, k: usize, msg: &Msg) {
         if let Err(e) = self.entries[k].down.arrives(msg) {
             self.complain(format!("ask {k}: the client got {e}"));
         }

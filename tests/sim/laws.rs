@@ -45,11 +45,11 @@ use moonwire::{ConnId, Error, ErrorKind, ProxyScheme, Stage};
 use crate::book::{Entry, ms};
 use crate::net::{Line, Net, TURN, lock};
 use crate::reader::FOR_EVER;
-use crate::sink::Teller;
+use crate::sink::Receiver;
 use crate::world::Ask;
 use crate::ws::Act;
 
-impl Teller<'_> {
+impl Receiver<'_> {
     /// Checks an error for a time limit: nothing has moved for that time.
     pub fn check_still(&self, k: usize, now: Duration, error: &Error) {
         let (ask, net) = (&self.asks[k], lock(self.net));
@@ -158,7 +158,7 @@ impl Teller<'_> {
         let Some(plan) = &entry.ws else { return };
         let line = self.line(k, &net);
         let taken = line.map_or(0, |line| line.owned(plain));
-        let (up, said) = (&entry.up, error.unsent() as u64);
+        let (up, unsent) = (&entry.up, error.unsent() as u64);
         let least = up.accepted.saturating_sub(taken);
         let pong = |act: &(Duration, Act)| match &act.1 {
             Act::Ping(data) => wire_len(data.len()),
@@ -182,8 +182,8 @@ impl Teller<'_> {
         };
         // The first byte of a ping does not show whether it is the program's.
         assert!(
-            (least.saturating_sub(1)..=most).contains(&said),
-            "ask {k}: {error}, and {said} bytes are said to be unsent, not {least} to {most}"
+            (least.saturating_sub(1)..=most).contains(&unsent),
+            "ask {k}: {error} reports {unsent} unsent bytes, not {least} to {most}"
         );
     }
 

@@ -73,8 +73,8 @@ pub struct Path {
     pub window: usize,
     /// A segment has at most this many bytes.
     pub segment: usize,
-    /// One system call moves at most this many bytes; 0: any number. After about `sips` bytes, a
-    /// call moves any number.
+    /// One system call moves at most this many bytes; 0: any number. The limit ends after a random
+    /// number of bytes, at most `sips`.
     pub sip: usize,
     pub sips: u64,
     /// A fault in the server's bytes, and one in the client's.
@@ -279,7 +279,8 @@ impl Net {
         at.saturating_duration_since(self.base)
     }
 
-    pub fn say(&mut self, text: impl FnOnce() -> String) {
+    /// Adds a line to the trace, if there is one.
+    pub fn log(&mut self, text: impl FnOnce() -> String) {
         /// The number of events that a trace keeps.
         const KEPT: usize = 300;
         if let Some(trace) = &mut self.trace {
@@ -294,7 +295,7 @@ impl Net {
     pub fn complain(&mut self, text: impl FnOnce() -> String) {
         if self.broken.is_none() {
             let text = text();
-            self.say(|| format!("BROKEN: {text}"));
+            self.log(|| format!("BROKEN: {text}"));
             self.broken = Some(text);
         }
     }
@@ -304,7 +305,7 @@ impl Net {
         let burns = self.fuse == Some(self.embedder);
         self.embedder += 1;
         if burns {
-            self.say(|| format!("({conn:?}) the embedder's code panics"));
+            self.log(|| format!("({conn:?}) the embedder's code panics"));
             (self.blown, self.progress) = (Some(conn), self.progress + 1);
         }
         burns
@@ -340,7 +341,7 @@ impl Net {
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.enter(Call::Wait)?;
         if self.noise.poll && self.noisy(10) {
-            self.say(|| "a wait ends with nothing".into());
+            self.log(|| "a wait ends with nothing".into());
             return Ok(());
         }
         let deadline = deadline.map(|d| self.since(d));
@@ -409,7 +410,7 @@ impl Net {
             return;
         }
         tcp.up_and_running = true;
-        self.say(|| format!("#{id} is accepted"));
+        self.log(|| format!("#{id} is accepted"));
         self.pump(id);
     }
 
@@ -435,7 +436,7 @@ impl Net {
         }
         if !ready.is_empty() {
             let text = format!("ready: {:?}", &ready[before..]);
-            self.say(|| text);
+            self.log(|| text);
         }
     }
 

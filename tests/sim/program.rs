@@ -15,7 +15,7 @@ use crate::http::HttpServer;
 use crate::laws::is_plain;
 use crate::net::{Blown, Inject, Net, Passage, Service, Shared, burn, lock};
 use crate::proxy::{Maker, ProxyService, Through, credentials_in};
-use crate::sink::{State, Teller};
+use crate::sink::{Receiver, State};
 use crate::sys::Sim;
 use crate::tally::{Tally, check_delivery, check_given_up};
 use crate::tls::{self, TlsService};
@@ -174,7 +174,7 @@ impl Program {
                 return;
             }
             if let Some((at, span)) = self.stalls.pop_if(|(at, _)| *at <= now) {
-                lock(&self.net).say(|| format!("the program is busy since {at:?}, for {span:?}"));
+                lock(&self.net).log(|| format!("the program is busy since {at:?}, for {span:?}"));
                 lock(&self.net).sleep(Some(now + span), false);
             }
             let now = self.now();
@@ -225,7 +225,7 @@ impl Program {
 
     fn turn(&mut self, until: Option<Instant>) -> bool {
         lock(&self.net).start_turn();
-        let mut teller = Teller {
+        let mut receiver = Receiver {
             net: &self.net,
             book: &self.book,
             asks: &self.asks,
@@ -236,7 +236,7 @@ impl Program {
             whole: self.whole,
             rude: self.rude,
         };
-        let sink: &mut dyn Sink = &mut teller;
+        let sink: &mut dyn Sink = &mut receiver;
         match caught(|| self.reactor.turn(until, sink)) {
             Some(Ok(())) => true,
             Some(Err(e)) => {
@@ -343,7 +343,7 @@ impl Program {
             }
             return;
         };
-        let reported = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        let reported = |what: &str| lock(&self.net).log(|| format!("ask {k}: {what}"));
         match deed {
             Deed::Open => {}
             Deed::Send(msg) => {
@@ -392,7 +392,7 @@ impl Program {
         if !state.opened || state.is_over() {
             return;
         }
-        let reported = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        let reported = |what: &str| lock(&self.net).log(|| format!("ask {k}: {what}"));
         match deed {
             Deed::Pause => {
                 reported("pause");
@@ -447,7 +447,7 @@ impl Program {
             }
         };
         let id = id.expect("room for another connection");
-        lock(&self.net).say(|| format!("ask {k}: open {} as {}", ask.url, id.to_bits()));
+        lock(&self.net).log(|| format!("ask {k}: open {} as {}", ask.url, id.to_bits()));
         if let Some(through) = ask.through {
             let authority = ask.url.split('/').nth(2).unwrap_or_default().to_owned();
             let name = authority.split(':').next().unwrap_or_default();
@@ -547,7 +547,7 @@ impl moonwire::trace::Observer for Watcher {
         if credentials_in(text.as_bytes(), None).is_some() {
             lock(&self.0).complain(|| format!("a secret in a trace: {text}"));
         }
-        lock(&self.0).say(|| text.chars().take(120).collect());
+        lock(&self.0).log(|| text.chars().take(120).collect());
         burn(&self.0, Some(connection));
     }
 }

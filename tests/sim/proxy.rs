@@ -1,5 +1,6 @@
-//! An independent proxy, written from RFC 9110 §9.3.6, RFC 1928 and RFC 1929. Its target is a
-//! server in the same process: the line to the proxy has the faults that the path to a server has.
+//! An independent proxy, written from RFC 9110 §9.3.6, RFC 1928 and RFC 1929. It calls the target
+//! server directly, without a line between them. The line to the proxy has the same faults as the
+//! line to a server.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -21,9 +22,9 @@ use crate::ws::wake;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Through {
     pub scheme: ProxyScheme,
-    /// The number of its host.
+    /// The number of the proxy's host.
     pub h: usize,
-    /// Whether the client sends user name and password.
+    /// Whether the client has a user name and a password for the proxy.
     pub known: bool,
 }
 
@@ -36,7 +37,7 @@ impl Through {
         }
     }
 
-    /// Its name in errors and events.
+    /// The proxy's name in errors and events.
     pub fn shown(&self) -> String {
         format!("{}://{}:{}", self.scheme.as_str(), host(self.h), self.port())
     }
@@ -55,13 +56,13 @@ impl Through {
 
 const USER: &str = "us3r";
 
-/// Each proxy has another user name.
+/// Each proxy has another password.
 fn password(h: usize) -> String {
     format!("s3cret-of-{h}")
 }
 
-/// Whether a text contains user name, password, or both in the form of RFC 7617; those of the proxy
-/// with this number are allowed.
+/// The first credentials in a text: a password, or user name and password in the form of RFC 7617.
+/// Those of proxy `but` are allowed.
 pub fn credentials_in(bytes: &[u8], but: Option<usize>) -> Option<String> {
     let has = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
     let of = |h: usize| {
@@ -78,15 +79,15 @@ pub enum Manner {
     Opens,
     /// A status, or a code of SOCKS.
     Refuses(u8),
-    /// It refuses the user name, or that there is none.
+    /// It refuses the user name and password, or the lack of them.
     Unknown,
-    /// Bytes behind its answer.
+    /// It sends bytes behind its answer.
     Early,
     Garbage,
     WrongVersion,
-    /// Endless interim responses; with SOCKS nothing.
+    /// It sends interim responses without end; with SOCKS it sends nothing.
     Endless,
-    /// This many bytes of its answer, then its end.
+    /// It sends this many bytes of its answer, then ends the stream.
     Cut(usize),
     Silent,
     HangsUp,
@@ -114,15 +115,16 @@ pub const ODD: [Manner; 15] = [
 /// How the proxies of a world behave; each connection chooses at random.
 #[derive(Clone, Debug)]
 pub struct Proxies {
-    /// How many of a hundred connections get one of `manners`.
+    /// How many percent of the connections get one of `manners`.
     pub odd: usize,
     pub manners: Vec<Manner>,
-    /// How long each of its answers takes, in milliseconds, and each byte of an answer.
+    /// How many milliseconds each of a proxy's answers takes, and each byte of an answer.
     pub after: Vec<usize>,
     pub drips: Vec<usize>,
-    /// Addresses that it does not connect to.
+    /// The addresses that proxies do not connect to.
     pub deaf: Vec<IpAddr>,
-    /// How many of a hundred require user name and password, if the client offers them.
+    /// For how many percent of the connections the proxy requires user name and password, if the
+    /// client offers them.
     pub asks: usize,
 }
 
@@ -139,16 +141,16 @@ impl Default for Proxies {
     }
 }
 
-/// How it treats this connection.
+/// What the proxy does with this connection.
 struct Plan {
     manner: Manner,
-    /// For a SOCKS proxy: at which of its answers.
+    /// At which answer a SOCKS proxy shows `manner`.
     step: usize,
     after: Duration,
     drip: Duration,
     interim: usize,
     asks: bool,
-    /// For SOCKS: the type of the address in its reply.
+    /// The type of the address in a SOCKS proxy's reply.
     kind: u8,
     deaf: Vec<IpAddr>,
 }
@@ -174,7 +176,7 @@ pub type Maker = Arc<dyn Fn(u16) -> Box<dyn Service> + Send + Sync>;
 
 pub struct ProxyService {
     book: SharedBook,
-    /// Its number.
+    /// The number of the proxy's host.
     h: usize,
     plan: Plan,
     make: Maker,
@@ -182,18 +184,18 @@ pub struct ProxyService {
 }
 
 enum State {
-    /// HTTP, or the messages of SOCKS in this order.
+    /// It reads a head of HTTP, or the messages of SOCKS in this order.
     Head,
     Greeting,
     Login,
     Request,
-    /// Sends these bytes, the next one at this time, then enters this state.
+    /// It sends these bytes, the next one at this time, then enters this state.
     Saying(VecDeque<u8>, Duration, Box<State>),
-    /// Endless interim responses.
+    /// It sends interim responses without end, the next one at this time.
     Babbling(Duration),
-    /// The tunnel is open.
+    /// The proxy passes all bytes to this server.
     Through(Box<dyn Service>),
-    /// It sends nothing more, except its end, a reset, or neither.
+    /// It sends nothing more, ends the stream, or resets the connection.
     Silent,
     Finished,
     Reset,
@@ -233,7 +235,7 @@ impl ProxyService {
         State::Saying(all, now + self.plan.after, Box::new(State::Finished))
     }
 
-    /// A wrong action instead of a correct answer.
+    /// What it does instead of a correct answer, if it does that with every protocol.
     fn odd(&self, now: Duration) -> Option<State> {
         Some(match self.plan.manner {
             Manner::Silent => State::Silent,
@@ -244,7 +246,7 @@ impl ProxyService {
         })
     }
 
-    /// The bytes that it has read, if they are a complete message.
+    /// Takes the next message of the client, if it is complete; returns the next state.
     fn next(&mut self, io: &mut Io<'_>) -> Option<State> {
         let (now, input) = (io.now, &mut *io.input);
         match self.state {
@@ -292,12 +294,12 @@ impl ProxyService {
         }
     }
 
-    /// The client must not send anything ahead of an answer.
+    /// Complains about bytes behind a request: the client must wait for the answer.
     fn alone(&self, rest: &[u8]) -> Option<State> {
         (!rest.is_empty()).then(|| self.complain("bytes behind its request, unasked".into()))
     }
 
-    /// The demands of RFC 9110 §9.3.6 and RFC 9112 §3.2.3 on the request, and its own user name.
+    /// Checks a request: the rules of RFC 9110 §9.3.6 and RFC 9112 §3.2.3, and the user name.
     fn checked(&self, head: &str, authority: Option<&str>) -> Result<(), State> {
         if let Some(secret) = credentials_in(head.as_bytes(), Some(self.h)) {
             return Err(self.complain(format!("it got {secret}, which is another's")));
@@ -336,7 +338,7 @@ impl ProxyService {
             _ => 200,
         };
         if status != 200 {
-            // It repeats the request in its answer, as some proxies do.
+            // The proxy repeats the request in its answer, as some proxies do.
             let size = if self.plan.asks {
                 format!("Content-Length: {}\r\n", head.len())
             } else {

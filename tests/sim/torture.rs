@@ -141,7 +141,7 @@ pub const TORTURED: [Torture; 15] = [
     ("a way that is refused, and a request that a proxy takes", || refused(well(18))),
 ];
 
-/// The conversation that is cut at every byte: short, and with everything in it.
+/// The connection that is cut at every byte: short, with messages, a ping and closes.
 pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     let mut world = well(8);
     (world.path.segment, world.path.window) = (1460, 65_536);
@@ -158,7 +158,7 @@ pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     world
 }
 
-/// One message of this many bytes, to a server that takes all of it at once.
+/// The program sends one message of this many bytes to a server that takes all of it at once.
 pub fn large(secure: bool, len: usize) -> World {
     let mut world = well(11);
     (world.path.window, world.path.segment) = (1 << 22, 65_536);

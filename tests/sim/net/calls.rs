@@ -37,7 +37,7 @@ impl Net {
             return Ok(());
         };
         self.progress += 1;
-        self.say(|| format!("call {number}: {call:?} is made to fail: {kind:?}"));
+        self.log(|| format!("call {number}: {call:?} is made to fail: {kind:?}"));
         Err((*kind).into())
     }
 
@@ -84,7 +84,7 @@ impl Net {
             }
         };
         let id = self.tcps.len();
-        self.say(|| format!("#{id} connect {to}: {dial:?}"));
+        self.log(|| format!("#{id} connect {to}: {dial:?}"));
         if dial == Dial::Unreachable {
             return Err(io::ErrorKind::NetworkUnreachable.into());
         }
@@ -146,7 +146,7 @@ impl Net {
             return Err(e);
         }
         let error = self.tcps[id].error.take();
-        self.say(|| format!("#{id} connected: {error:?}"));
+        self.log(|| format!("#{id} connected: {error:?}"));
         error.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
@@ -165,7 +165,7 @@ impl Net {
                 io::ErrorKind::Interrupted => {}
                 _ => self.tcps[id].line.hides(self.now),
             }
-            self.say(|| format!("#{id} read, in a storm: {:?}", e.kind()));
+            self.log(|| format!("#{id} read, in a storm: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
@@ -173,22 +173,22 @@ impl Net {
         if n > 0 {
             let was_full = tcp.down.room() == 0;
             tcp.down.read(&mut buf[..n]);
-            tcp.line.heard = self.now;
+            tcp.line.last_read = self.now;
             self.progress += 1;
             if was_full {
                 self.later(Duration::ZERO, Happening::Pump(id));
             }
-            self.say(|| format!("#{id} read {n}"));
+            self.log(|| format!("#{id} read {n}"));
             return Ok(n);
         }
         if let Some(kind) = tcp.error.take() {
             self.progress += 1;
-            self.say(|| format!("#{id} read: {kind:?}"));
+            self.log(|| format!("#{id} read: {kind:?}"));
             return Err(kind.into());
         }
         if tcp.dead || tcp.down.end.is_some() {
             self.wasted += 1;
-            self.say(|| format!("#{id} read: end"));
+            self.log(|| format!("#{id} read: end"));
             return Ok(0);
         }
         self.wasted += 1;
@@ -217,13 +217,13 @@ impl Net {
                 }
                 _ => {}
             }
-            self.say(|| format!("#{id} write, in a storm: {:?}", e.kind()));
+            self.log(|| format!("#{id} write, in a storm: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
         if let Some(kind) = tcp.error.take() {
             self.progress += 1;
-            self.say(|| format!("#{id} write: {kind:?}"));
+            self.log(|| format!("#{id} write: {kind:?}"));
             return Err(kind.into());
         }
         if tcp.finished {
@@ -239,14 +239,14 @@ impl Net {
         if n == 0 {
             self.wasted += 1;
             tcp.line.refuses(self.now);
-            self.say(|| format!("#{id} refuses {}", bytes.len()));
+            self.log(|| format!("#{id} refuses {}", bytes.len()));
             return Err(io::ErrorKind::WouldBlock.into());
         }
         tcp.line.takes(self.now, &bytes[..n]);
         self.progress += 1;
         self.writes += 1;
         self.ship(id, true, &bytes[..n]);
-        self.say(|| format!("#{id} write {n} of {}", bytes.len()));
+        self.log(|| format!("#{id} write {n} of {}", bytes.len()));
         Ok(n)
     }
 
@@ -259,7 +259,7 @@ impl Net {
         let after = tcp.up.send(self.now, Piece::End(End::Finished), &mut tcp.rng);
         self.progress += 1;
         self.later(after, Happening::Arrive { tcp: id, up: true });
-        self.say(|| format!("#{id} shutdown"));
+        self.log(|| format!("#{id} shutdown"));
     }
 
     pub fn watch(
@@ -272,7 +272,7 @@ impl Net {
         self.used(id, "watch");
         self.wasted += 1;
         self.enter(Call::Watch)?;
-        self.say(|| format!("#{id} watch {interest:?} new: {new}"));
+        self.log(|| format!("#{id} watch {interest:?} new: {new}"));
         let tcp = &mut self.tcps[id];
         let was = tcp.watched.replace((token, interest));
         tcp.conn = Some(token >> 8);
@@ -290,7 +290,7 @@ impl Net {
 
     pub fn forget(&mut self, id: usize) {
         self.used(id, "forget");
-        self.say(|| format!("#{id} forget"));
+        self.log(|| format!("#{id} forget"));
         self.tcps[id].watched = None;
         self.tcps[id].forgotten = true;
         self.tcps[id].line.done = Some(self.now);
@@ -309,7 +309,7 @@ impl Net {
         let name = self.names.get(name).cloned();
         let mut name = name.expect("a world that knows the name");
         name.answer.iter_mut().flatten().for_each(|address| address.set_port(port));
-        self.say(|| format!("resolve: {name:?}"));
+        self.log(|| format!("resolve: {name:?}"));
         if name.refused {
             return Err(io::Error::other("no resolver"));
         }
@@ -331,7 +331,7 @@ impl Net {
     /// The client's descriptor is closed.
     pub fn dropped(&mut self, id: usize) {
         self.progress += 1;
-        self.say(|| format!("#{id} closed"));
+        self.log(|| format!("#{id} closed"));
         let tcp = &mut self.tcps[id];
         tcp.dropped = true;
         if tcp.watched.take().is_some() {
@@ -351,7 +351,7 @@ impl Net {
 
     /// A reset travels to the server; bytes on their way to it are lost.
     pub(super) fn reset_server(&mut self, id: usize) {
-        self.say(|| format!("#{id} resets: the client closed with bytes unread, or to come"));
+        self.log(|| format!("#{id} resets: the client closed with bytes unread, or to come"));
         let tcp = &mut self.tcps[id];
         tcp.dead = true;
         tcp.up.lose();

@@ -88,13 +88,13 @@ impl Net {
                 if timed_out { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionReset };
             (tcp.dead, tcp.error, tcp.server) = (true, Some(kind), None);
             tcp.up.lose();
-            self.say(|| format!("#{id} is reset: {kind:?}"));
+            self.log(|| format!("#{id} is reset: {kind:?}"));
         }
     }
 
     /// A fault: the server sends no bytes after this.
     fn cut(&mut self, id: usize, cut: Cut) {
-        self.say(|| format!("#{id} is cut: {cut:?}"));
+        self.log(|| format!("#{id} is cut: {cut:?}"));
         let tcp = &mut self.tcps[id];
         let Some(server) = &mut tcp.server else { return };
         server.mute = true;
@@ -122,7 +122,7 @@ impl Net {
         }
         if step.abort && !server.mute {
             (server.mute, server.finished) = (true, true);
-            self.say(|| format!("#{id} the server resets"));
+            self.log(|| format!("#{id} the server resets"));
             let tcp = &mut self.tcps[id];
             let after = tcp.down.send(now, Piece::End(End::Broken), &mut tcp.rng);
             self.later(after, Happening::Arrive { tcp: id, up: false });
@@ -151,7 +151,7 @@ impl Net {
             let tcp = &mut self.tcps[id];
             let after = tcp.down.send(now, Piece::End(End::Finished), &mut tcp.rng);
             self.later(after, Happening::Arrive { tcp: id, up: false });
-            self.say(|| format!("#{id} the server sends its end"));
+            self.log(|| format!("#{id} the server sends its end"));
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Line {
     /// By time: how many bytes had arrived at the client's system.
     came: Vec<(Duration, u64)>,
     /// When the client last read bytes.
-    pub heard: Duration,
+    pub last_read: Duration,
     /// When a fault last hid readable bytes, and when the client had last read bytes before that.
     hidden: Option<(Duration, Duration)>,
     /// When the client's system last took a byte.
@@ -126,14 +126,14 @@ impl Line {
         let came = self.came.get(i).map_or(Duration::ZERO, |(at, _)| *at);
         match self.hidden {
             // A fault hides bytes now. What arrived after the last read does not count.
-            Some((at, heard)) if at == now => came.min(heard),
+            Some((at, last_read)) if at == now => came.min(last_read),
             _ => came,
         }
     }
 
     pub fn hides(&mut self, now: Duration) {
         if !self.is_hidden(now) {
-            self.hidden = Some((now, self.heard));
+            self.hidden = Some((now, self.last_read));
         }
     }
 
