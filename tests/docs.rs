@@ -763,7 +763,7 @@ fn options_of_the_command() -> BTreeSet<String> {
     all
 }
 
-/// Options of cargo and of this repository's scripts that pages name.
+/// Options of other programs and of this repository's scripts that pages name.
 const OTHERS: &[&str] = &[
     "--all-features",
     "--all-targets",

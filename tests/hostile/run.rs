@@ -239,7 +239,7 @@ impl Running<'_> {
         }
     }
 
-    /// The result of a case, as text.
+    /// Checks the result of a case; the error lists all that is unexpected.
     fn verdict(self) -> Result<(), String> {
         let Running { case, url, reported, error, ends, .. } = self;
         let seen = self.server.join().map_err(|_| format!("{}: the server", case.id))?;

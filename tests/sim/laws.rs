@@ -137,19 +137,19 @@ impl Receiver<'_> {
         };
         assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
         let (end, taken) = end.unwrap_or_default();
-        let moved = if line.tells(taken) { line.moved(end) } else { Duration::ZERO };
+        let moved = if line.arrivals_count(taken) { line.moved(end) } else { Duration::ZERO };
         Some((limit, taken.max(moved).max(came)))
     }
 
     /// Since when every write was refused. Checks that the system would refuse a write now, too.
     fn check_stalled(&self, k: usize, net: &Net, line: &Line, error: &Error) -> Duration {
-        let stormed = line.stormed.is_some_and(|at| at + TURN >= net.now);
+        let fault_refused = line.fault_refused.is_some_and(|at| at + TURN >= net.now);
         let conn = self.states[k].id.map_or(0, ConnId::to_bits);
-        assert!(stormed || !net.would_take(conn), "ask {k} is stalled, and there is room");
-        // The client writes the last bytes before it reports the end. The caller adds a round trip
-        // to the time of silence, which is no part of this limit: it is taken off here.
-        let says_more = error.unsent() == 0 || !is_plain(&self.asks[k]);
-        line.refused(net.now, says_more).unwrap_or(net.now) + line.round_trip
+        assert!(fault_refused || !net.would_take(conn), "ask {k} is stalled, and there is room");
+        // The client writes the last bytes before it reports the end. The caller allows a round
+        // trip, which is no part of this limit: it is taken off here.
+        let wrote_last = error.unsent() == 0 || !is_plain(&self.asks[k]);
+        line.refused(net.now, wrote_last).unwrap_or(net.now) + line.round_trip
     }
 
     /// Checks what an error reports about accepted bytes.

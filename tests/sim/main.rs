@@ -60,9 +60,9 @@ use world::World;
 struct Played {
     tally: Tally,
     flavours: Vec<usize>,
-    /// Calls that wrote something.
+    /// The number of calls that wrote something.
     writes: u64,
-    /// Calls of the program's code.
+    /// The number of calls of the program's code.
     embedder: u64,
     /// Whether one of these calls has panicked.
     blown: bool,
@@ -130,7 +130,7 @@ fn seeds_of(name: &str) {
     }
     println!("{count} seeds of {name}: {all:?}");
     for outcome in outcomes {
-        assert!(count < usual || all.of(*outcome) > 0, "none of it ended as {outcome:?}");
+        assert!(count < usual || all.of(*outcome) > 0, "no connection ended as {outcome:?}");
     }
 }
 
@@ -237,7 +237,7 @@ fn a_tls_connection_is_cut_at_many_bytes() {
     cut_at_every_byte(true, if setting("MOONWIRE_SEEDS").is_some() { 1 } else { 61 });
 }
 
-/// A TLS record has at most 16 KiB; the system gets several at once.
+/// A TLS record has at most 16 KiB. One system call takes several of them.
 #[test]
 fn a_large_message_takes_few_system_calls_with_and_without_tls() {
     for (secure, most) in [(false, 1), (true, 5)] {

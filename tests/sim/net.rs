@@ -134,7 +134,7 @@ enum Happening {
     Named(u64, Name),
 }
 
-/// A connection.
+/// A socket of the client, with its connection and the server's side of that.
 pub struct Tcp {
     to: SocketAddr,
     up_and_running: bool,
@@ -188,7 +188,7 @@ pub struct Net {
     pub noise: Noise,
     pub inject: Option<Inject>,
     pub calls: u64,
-    /// Calls that wrote something.
+    /// The number of calls that wrote something.
     pub writes: u64,
     /// The number of calls without effect, and of those with one.
     pub wasted: u64,
@@ -196,9 +196,9 @@ pub struct Net {
     turn_calls: u64,
     /// In how many ways each call can fail.
     pub flavours: Vec<usize>,
-    /// Calls of the program's code: its sink, its policy, its observer.
+    /// The number of calls of the program's code: its sink, its policy, its observer.
     pub embedder: u64,
-    /// The call that panics.
+    /// The number of the call that panics.
     pub fuse: Option<u64>,
     /// Set when it has panicked: the id of its connection, if that is known.
     pub blown: Option<Option<u64>>,
@@ -212,7 +212,7 @@ pub struct Net {
     pub allowed: HashSet<(SocketAddr, bool)>,
     queue: Vec<Waiting>,
     gone: HashSet<u64>,
-    /// A law that was broken.
+    /// The first law that was broken.
     pub broken: Option<String>,
     pub trace: Option<VecDeque<String>>,
 }
@@ -337,7 +337,7 @@ impl Net {
 
     // Time.
 
-    /// Waits as epoll or poll does. `None` if nothing will ever happen.
+    /// Waits as epoll or poll does. Complains if nothing can ever end the wait.
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.enter(Call::Wait)?;
         if self.noise.poll && self.noisy(10) {
@@ -496,8 +496,8 @@ impl Tcp {
             let there = self.down.there() > 0 || self.down.end.is_some();
             read = interest.read && there;
             let room = self.room_up();
-            let tells = if poll { room > 0 } else { self.up.is_worth_telling(room) };
-            write = interest.write && self.up_and_running && tells;
+            let writable = if poll { room > 0 } else { self.up.is_writable(room) };
+            write = interest.write && self.up_and_running && writable;
         }
         (read || write).then_some(Ready { token, read, write })
     }

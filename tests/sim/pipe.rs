@@ -79,7 +79,7 @@ impl Pipe {
 
     /// Whether epoll reports a socket with this much room as writable: on Linux a third of the
     /// window must be free.
-    pub fn is_worth_telling(&self, room: usize) -> bool {
+    pub fn is_writable(&self, room: usize) -> bool {
         room > 0 && room * 3 >= self.window
     }
 

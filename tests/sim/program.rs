@@ -273,7 +273,7 @@ impl Program {
             (book.complaint.take(), std::mem::take(&mut book.reported))
         };
         if let Some(to) = reported.iter().find(|to| !net.allowed.contains(&(**to, false))) {
-            panic!("a proxy is asked for {to}, for which the policy was not asked");
+            panic!("a proxy has to connect to {to}, and the policy was not asked about it");
         }
         if let Some(text) = net.broken.clone().or(complaint) {
             drop(net);
@@ -286,7 +286,7 @@ impl Program {
         self.idle = if moved == 0 { self.idle + 1 } else { 0 };
         // If a turn has room for one event, each event without a listener takes a turn.
         let most = if self.reactor.limits().turn == 1 { 100 } else { IDLE };
-        assert!(self.idle < most, "it spins: {} turns without anything", self.idle);
+        assert!(self.idle < most, "it spins: {} turns have done nothing", self.idle);
         for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.ended.is_none())
         {
             if let Some(event) = &state.reported {
@@ -331,7 +331,7 @@ impl Program {
         };
         let all_over = self.states.iter().all(|s| s.id.is_none() || since(s) && s.is_over());
         let asked = self.states.iter().any(|s| s.id.is_some());
-        assert!(!asked || !all_over || open == 0, "{open} connections never go");
+        assert!(!asked || !all_over || open == 0, "{open} connections are not gone");
     }
 
     fn act(&mut self, k: usize, deed: Deed) {
@@ -478,7 +478,7 @@ impl Program {
         let all: Vec<usize> = (0..self.states.len()).filter(lost).collect();
         assert!(all.len() <= 1, "asks {all:?} are lost to one panic");
         for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.panicked) {
-            assert!(state.is_released() || all == [k], "ask {k} is not lost, over which it was");
+            assert!(state.is_released() || all == [k], "ask {k}: a panic for it did not end it");
         }
     }
 

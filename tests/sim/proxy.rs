@@ -256,7 +256,7 @@ impl ProxyService {
                 if head.starts_with("CONNECT ") {
                     input.drain(..end);
                     if !input.is_empty() {
-                        return Some(self.complain("bytes behind the request, unasked".into()));
+                        return Some(self.complain("bytes behind the request".into()));
                     }
                     return Some(self.connect(now, &head));
                 }
@@ -281,7 +281,7 @@ impl ProxyService {
                 let len = 3 + user.len() + word.len();
                 input.drain(..len);
                 if !good {
-                    return Some(self.complain("another user than its own".into()));
+                    return Some(self.complain("wrong user name or password".into()));
                 }
                 self.alone(input).or_else(|| Some(self.login(now)))
             }
@@ -296,22 +296,22 @@ impl ProxyService {
 
     /// Complains about bytes behind a request: the client must wait for the answer.
     fn alone(&self, rest: &[u8]) -> Option<State> {
-        (!rest.is_empty()).then(|| self.complain("bytes behind its request, unasked".into()))
+        (!rest.is_empty()).then(|| self.complain("bytes behind the request".into()))
     }
 
     /// Checks a request: the rules of RFC 9110 §9.3.6 and RFC 9112 §3.2.3, and the user name.
     fn checked(&self, head: &str, authority: Option<&str>) -> Result<(), State> {
         if let Some(secret) = credentials_in(head.as_bytes(), Some(self.h)) {
-            return Err(self.complain(format!("it got {secret}, which is another's")));
+            return Err(self.complain(format!("it received {secret} of another proxy")));
         }
         let named = head.lines().find_map(|line| line.strip_prefix("Host: "));
         if authority.is_some_and(|authority| named != Some(authority)) {
-            return Err(self.complain(format!("Host is not what is asked for: {head:?}")));
+            return Err(self.complain(format!("Host is not the requested one: {head:?}")));
         }
         let user = head.lines().find_map(|line| line.strip_prefix("Proxy-Authorization: "));
         let own = format!("Basic {}", STANDARD.encode(format!("{USER}:{}", password(self.h))));
         match user {
-            Some(user) if user != own => Err(self.complain(format!("not its user: {user}"))),
+            Some(user) if user != own => Err(self.complain(format!("wrong credentials: {user}"))),
             _ => Ok(()),
         }
     }
@@ -320,7 +320,7 @@ impl ProxyService {
         let authority = head.split(' ').nth(1).unwrap_or_default();
         let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let Some(port) = port.filter(|port| [WS, WSS, HTTP, HTTPS].contains(port)) else {
-            return self.complain(format!("nobody is at {authority}"));
+            return self.complain(format!("no server is at {authority}"));
         };
         if let Err(state) = self.checked(head, Some(authority)) {
             return state;
@@ -416,7 +416,7 @@ impl ProxyService {
         let (name, port) = target.rsplit_once(':').unwrap_or_default();
         let port = port.parse().unwrap_or_default();
         if ![WS, WSS, HTTP, HTTPS].contains(&port) {
-            return self.complain(format!("nobody is at {target}"));
+            return self.complain(format!("no server is at {target}"));
         }
         let address: Option<IpAddr> = name.parse().ok();
         if let Some(ip) = address {

@@ -122,7 +122,7 @@ impl Receiver<'_> {
         let proxy = |transport: &Option<Box<moonwire::proto::Transport>>| {
             let transport = transport.as_ref().expect("a socket");
             let through = self.asks[k].through.map(|through| through.shown());
-            assert_eq!(transport.proxy, through, "ask {k}: another way than was asked for");
+            assert_eq!(transport.proxy, through, "ask {k}: another proxy than was requested");
         };
         match &event {
             Event::Opened(opened) => proxy(&opened.transport),

@@ -131,8 +131,8 @@ pub fn doze(seed: u64) -> World {
     plan(&mut world, k).pace = Pace { rate, naps };
     world.asks[k].ping = Some(ms(100));
     let at = opened(&world, false);
-    // The program sends about as much as the server reads while awake, for longer than the server
-    // needs to read what has come during the naps.
+    // The program sends about as much as the server reads between naps, for longer than the server
+    // needs to read the bytes that have arrived during the naps.
     let full = Msg::sized(false, "client", 0, 100_000);
     world.deed(at, k, Deed::Send(full));
     let steps = world.rng.range(80, 120);

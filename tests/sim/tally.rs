@@ -89,7 +89,7 @@ pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State, stall:
         .is_some_and(|plan| plan.acts.iter().all(listens) && plan.pace.naps.iter().all(wakes));
     let still = |at| line.refused(at, false).is_some_and(|since| since + stall <= at + TURN);
     let given_up = state.opened && state.ended.is_none() && !line.done.is_some_and(still);
-    if given_up && listens && !entry.broke && line.tells(line.taken) {
+    if given_up && listens && !entry.broke && line.arrivals_count(line.taken) {
         let up = &entry.up;
         assert_eq!(up.got, up.sent.len(), "ask {k}: messages to the server, after it was given up");
     }

@@ -26,7 +26,7 @@ pub const PROXY: u16 = 3128;
 pub const PROXY_TLS: u16 = 3129;
 pub const SOCKS: u16 = 1080;
 
-/// An action of the program, and its time.
+/// An action of the program.
 #[derive(Clone)]
 pub enum Deed {
     Open,
@@ -121,7 +121,7 @@ pub struct World {
     pub tape: Option<Tape>,
     /// The number of the call of the program's code that panics.
     pub fuse: Option<u64>,
-    /// Nothing is lost: messages that were sent before a clean end must arrive.
+    /// Whether nothing is lost: then messages that were sent before a clean end must arrive.
     pub calm: bool,
 }
 

@@ -90,9 +90,9 @@ impl Net {
         }
         let of_proxy = [PROXY, PROXY_TLS, SOCKS].contains(&to.port());
         if !self.allowed.contains(&(to, of_proxy)) {
-            self.complain(|| format!("the policy was not asked for {to}"));
+            self.complain(|| format!("the policy was not asked about {to}"));
         }
-        // RFC 6455 §4.1, 2.
+        // RFC 6455 §4.1, 2: one address has one opening handshake at a time.
         let opening = |tcp: &&Tcp| {
             let gone = tcp.forgotten || tcp.dropped || tcp.has_opened(&self.opened);
             tcp.to == to && !gone
@@ -155,7 +155,7 @@ impl Net {
         if buf.is_empty() {
             self.complain(|| format!("#{id} is read with no room: looks like the end"));
         }
-        if let Err(e) = self.enter(Call::Read).and_then(|()| self.stormy().map_or(Ok(()), Err)) {
+        if let Err(e) = self.enter(Call::Read).and_then(|()| self.fault().map_or(Ok(()), Err)) {
             match e.kind() {
                 io::ErrorKind::ConnectionReset => {
                     self.reset(id, e.kind());
@@ -165,7 +165,7 @@ impl Net {
                 io::ErrorKind::Interrupted => {}
                 _ => self.tcps[id].line.hides(self.now),
             }
-            self.log(|| format!("#{id} read, in a storm: {:?}", e.kind()));
+            self.log(|| format!("#{id} read, by a fault: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
@@ -195,7 +195,7 @@ impl Net {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn stormy(&mut self) -> Option<io::Error> {
+    fn fault(&mut self) -> Option<io::Error> {
         if self.noisy(self.noise.interrupted) {
             return Some(io::ErrorKind::Interrupted.into());
         }
@@ -204,7 +204,7 @@ impl Net {
 
     pub fn write(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
         self.used(id, "write");
-        if let Err(e) = self.enter(Call::Write).and_then(|()| self.stormy().map_or(Ok(()), Err)) {
+        if let Err(e) = self.enter(Call::Write).and_then(|()| self.fault().map_or(Ok(()), Err)) {
             match e.kind() {
                 io::ErrorKind::BrokenPipe => {
                     self.reset(id, e.kind());
@@ -213,11 +213,11 @@ impl Net {
                 io::ErrorKind::WouldBlock => {
                     let tcp = &mut self.tcps[id];
                     let room = if tcp.up_and_running { tcp.room_up() } else { 0 };
-                    tcp.line.storms(self.now, room);
+                    tcp.line.fault_refuses(self.now, room);
                 }
                 _ => {}
             }
-            self.log(|| format!("#{id} write, in a storm: {:?}", e.kind()));
+            self.log(|| format!("#{id} write, by a fault: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];

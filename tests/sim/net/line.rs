@@ -40,7 +40,7 @@ pub struct Line {
     /// The program's bytes that the system had taken before this turn; see [`Line::owned`].
     pub owned_before: [u64; 2],
     /// When a fault last refused bytes, whether the system had room or not.
-    pub stormed: Option<Duration>,
+    pub fault_refused: Option<Duration>,
     /// The round trip of an idle link.
     pub round_trip: Duration,
     /// The frames of a WebSocket without TLS.
@@ -88,8 +88,8 @@ impl Line {
 
     /// A fault refuses bytes. If the system has `room`, the client cannot know when the system is
     /// full, and how much it then holds.
-    pub fn storms(&mut self, now: Duration, room: usize) {
-        self.stormed = Some(now);
+    pub fn fault_refuses(&mut self, now: Duration, room: usize) {
+        self.fault_refused = Some(now);
         self.is_misleading |= room > 0;
         self.turns_down(now);
     }
@@ -103,14 +103,14 @@ impl Line {
 
     /// Whether the arrivals count for bytes that were taken by then: the system had refused bytes
     /// at least once, and no fault has refused bytes that it had room for.
-    pub fn tells(&self, taken: Duration) -> bool {
+    pub fn arrivals_count(&self, taken: Duration) -> bool {
         self.first_refused.is_some_and(|at| at <= taken) && !self.is_misleading
     }
 
-    /// Since when every write was refused. With `says_more`, bytes that the client has written just
-    /// before the end do not count.
-    pub fn refused(&self, now: Duration, says_more: bool) -> Option<Duration> {
-        let before = self.last_refusal.filter(|(at, _)| says_more && *at + TURN >= now);
+    /// Since when every write was refused. With `wrote_last`, the client may have written bytes just
+    /// before the end: these do not count.
+    pub fn refused(&self, now: Duration, wrote_last: bool) -> Option<Duration> {
+        let before = self.last_refusal.filter(|(at, _)| wrote_last && *at + TURN >= now);
         before.map(|(_, since)| since).or(self.refused)
     }
 

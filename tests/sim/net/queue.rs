@@ -43,7 +43,7 @@ impl Net {
         name.clone_into(&mut passage.asked);
         let through = passage.through;
         if name != host(through.h) && !through.resolves() {
-            self.complain(|| format!("({conn}) asks for {name}, which is the proxy's to resolve"));
+            self.complain(|| format!("({conn}) resolves {name}, which the proxy has to resolve"));
         }
     }
 
@@ -77,7 +77,7 @@ impl Net {
         };
         if let Some(first) = self.queue[..i].iter().find(waits).map(|w| w.conn) {
             self.complain(|| {
-                format!("({conn}) connects to {to} before ({first}), who asked first")
+                format!("({conn}) connects to {to} before ({first}), which was first")
             });
         }
         let now = self.now;
