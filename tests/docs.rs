@@ -257,23 +257,23 @@ fn rules(file: &str, prefixes: &[&str]) -> usize {
             continue;
         }
         rules += 1;
-        let mut say = |what: String| wrong.push(format!("{id}: {what}"));
+        let mut add = |what: String| wrong.push(format!("{id}: {what}"));
         let (section, number) = id.rsplit_once('-').unwrap();
         let before = last.entry(section.to_owned()).or_insert(0);
         if number.parse::<usize>() != Ok(*before + 1) {
-            say(format!("the number behind {before} is {number}"));
+            add(format!("the number behind {before} is {number}"));
         }
         *before += 1;
         let [_, rule, held, proved] = cells[..] else {
-            say(format!("{} cells", cells.len()));
+            add(format!("{} cells", cells.len()));
             continue;
         };
         let (held, proved, applies) = (links(held), links(proved), !held.starts_with(NOT));
         if rule.is_empty() || (applies && (held.is_empty() || proved.is_empty())) {
-            say("is not complete".to_owned());
+            add("is not complete".to_owned());
         }
-        held.iter().flat_map(|link| check(link, false)).for_each(&mut say);
-        proved.iter().flat_map(|link| check(link, true)).for_each(&mut say);
+        held.iter().flat_map(|link| check(link, false)).for_each(&mut add);
+        proved.iter().flat_map(|link| check(link, true)).for_each(&mut add);
     }
     // The choices beside the rules: every test that they name must exist.
     let choices = text.split("## Choices").nth(1).unwrap();
@@ -447,20 +447,20 @@ fn every_limit_has_a_row_its_default_and_a_test_that_names_it() {
     let (mut wrong, mut rows) = (Vec::new(), Vec::new());
     for cells in prose(&text).into_iter().filter_map(cells).filter(|c| c[0].starts_with('`')) {
         let field = cells[0].trim_matches('`').to_owned();
-        let mut say = |what: String| wrong.push(format!("{field}: {what}"));
+        let mut add = |what: String| wrong.push(format!("{field}: {what}"));
         let [_, default, at, _, tests] = cells[..] else {
-            say(format!("{} cells", cells.len()));
+            add(format!("{} cells", cells.len()));
             continue;
         };
         let (want, links) = (default_of(&field), links(tests));
         if default != want {
-            say(format!("the default is {want}"));
+            add(format!("the default is {want}"));
         }
         if at.is_empty() || links.is_empty() {
-            say("is not complete".to_owned());
+            add("is not complete".to_owned());
         }
         for link in &links {
-            check(link, true).into_iter().for_each(&mut say);
+            check(link, true).into_iter().for_each(&mut add);
             let named = match link.names.is_empty() {
                 true => read(&link.file).is_ok_and(|text| text.contains(&format!(" {field}="))),
                 false => link.names.iter().all(|name| {
@@ -473,7 +473,7 @@ fn every_limit_has_a_row_its_default_and_a_test_that_names_it() {
             };
             let default = link.file.contains("-default");
             if !named && !default {
-                say(format!("{}: does not name it", link.file));
+                add(format!("{}: does not name it", link.file));
             }
         }
         rows.push(field);

@@ -13,9 +13,9 @@ use moonwire::peer::{self, Running, Server};
 use moonwire::{Client, Config, Conn, Event, Limits, Reactor};
 
 /// Waits until no other test of this file runs.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn echo() -> Running {
@@ -35,7 +35,7 @@ fn resident() -> usize {
 
 #[test]
 fn two_thousand_connections_one_after_another_leak_no_descriptor() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let secure = Server::bind_tls(loopback(), peer::CHAIN_PEM, peer::KEY_PEM).unwrap();
     let secure = secure.spawn().unwrap();
@@ -80,7 +80,7 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
 /// the resolver has answered. With `moonwire_poll` two descriptors do that.
 #[test]
 fn a_blocking_connection_has_two_descriptors() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let own = if cfg!(moonwire_poll) { 3 } else { 2 };
     let check = |answer: &'static [u8], open: &dyn Fn(&str) -> Box<dyn std::any::Any>| {
         let server = serve(move |mut p| {
@@ -121,7 +121,7 @@ fn a_blocking_connection_has_two_descriptors() {
 
 #[test]
 fn a_thousand_connections_on_one_reactor_each_echo() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     const CONNECTIONS: usize = 1000;
     const ROUNDS: usize = 5;
     // Both sides of each connection are in this process.
@@ -180,7 +180,7 @@ fn flood(piece: Vec<u8>, count: usize) -> Scripted<()> {
 
 #[test]
 fn a_flood_at_a_slow_client_stays_in_the_kernel() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     const FLOOD: usize = 64 << 20;
     let batch = frame(0x82, &[7; 1000]).repeat(64);
     for (name, piece, message) in
@@ -225,7 +225,7 @@ fn a_flood_at_a_slow_client_stays_in_the_kernel() {
 #[test]
 fn a_declared_length_costs_nothing_until_it_arrives() {
     // FAULTS 2: 64 servers that each declare a message of 60 MiB and send little of it.
-    let _alone = alone();
+    let _exclusive = exclusive();
     const CONNECTIONS: usize = 64;
     let server = listen(|listener| {
         let start = frame(0x82, &[7; 1 << 20])[..1000].to_vec();
@@ -261,7 +261,7 @@ fn a_declared_length_costs_nothing_until_it_arrives() {
 #[test]
 fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
     // FAULTS 20, 21: the server sends pings and reads none of the pongs.
-    let _alone = alone();
+    let _exclusive = exclusive();
     let pings = frame(0x89, &[7; 125]).repeat(500);
     let (enough, wait) = std::sync::mpsc::channel::<()>();
     let server = serve(move |mut p| {
@@ -290,7 +290,7 @@ fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
 fn a_hot_reload_leaves_nothing() {
     use moonwire::luau::{Line, Options, Runtime};
 
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let text = r#"
         local ws = WebSocket.connect((...))

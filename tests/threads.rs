@@ -13,9 +13,9 @@ use moonwire::peer::{Running, Server};
 const LONG: Duration = Duration::from_secs(20);
 
 /// Waits until no other test of this file runs.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn echo() -> Running {
@@ -89,7 +89,7 @@ fn run(mut runtime: Runtime, url: &str, with: usize) {
 
 #[test]
 fn it_comes_with_the_first_connection_and_goes_with_the_runtime() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     run(runtime(|options| options), server.url(), 1);
     assert!(are(0));
@@ -101,7 +101,7 @@ fn it_comes_with_the_first_connection_and_goes_with_the_runtime() {
 
 #[test]
 fn steps_start_none_unless_asked() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let step = |change: fn(Options) -> Options, with: usize| {
         let mut runtime = runtime(change);
@@ -120,7 +120,7 @@ fn steps_start_none_unless_asked() {
 // The program drops the runtime while its script has an open connection, and still owns the VM.
 #[test]
 fn it_ends_with_a_runtime_that_is_dropped_early() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let mut runtime = runtime(|options| options.stand_in(true));
     let script = "local ws = WebSocket.connect((...)) ws.OnMessage:Wait()";
@@ -138,7 +138,7 @@ fn it_ends_with_a_runtime_that_is_dropped_early() {
 // A thread with a tick would wake up fifty times in the second in which this thread must sleep.
 #[test]
 fn it_sleeps_while_the_program_does() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let (ready, wait) = channel();
     let (runs, stopper) = channel();

@@ -59,19 +59,19 @@ impl Setup {
             rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
         }
         let address = listener.local_addr().unwrap();
-        let (tell, visits) = channel();
+        let (sender, visits) = channel();
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
         // The thread ends with the process.
         thread::spawn(move || {
             while let Ok((tcp, _)) = listener.accept() {
                 counted.fetch_add(1, Ordering::SeqCst);
-                let (setup, tell) = (self.clone(), tell.clone());
+                let (setup, sender) = (self.clone(), sender.clone());
                 thread::spawn(move || {
                     let mut visit = Visit::default();
                     let _ = setup.serve(tcp, &mut visit);
                     // The send fails if the test has dropped the receiver.
-                    let _ = tell.send(visit);
+                    let _ = sender.send(visit);
                 });
             }
         });
@@ -115,8 +115,8 @@ impl Setup {
             visit.asked.push(byte.into());
         }
         let head = visit.asked.clone();
-        if let Some(who) = &self.wants
-            && !head.contains(&format!("Proxy-Authorization: Basic {who}\r\n"))
+        if let Some(credentials) = &self.wants
+            && !head.contains(&format!("Proxy-Authorization: Basic {credentials}\r\n"))
         {
             let answer = b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n";
             return client.write(answer).map(|()| None);
@@ -157,7 +157,7 @@ impl Setup {
             return client.write(&[5, 255]).map(|()| None);
         }
         client.write(&[5, method])?;
-        if let Some(who) = &self.wants {
+        if let Some(credentials) = &self.wants {
             let version_and_length = client.exact(2)?;
             assert_eq!(version_and_length[0], 1, "RFC 1929 §2");
             let user = client.exact(version_and_length[1].into())?;
@@ -166,7 +166,7 @@ impl Setup {
             let sent = [&user[..], b":", &password].concat();
             let sent = String::from_utf8(sent).unwrap();
             visit.asked = format!("{sent} ");
-            if &sent != who {
+            if &sent != credentials {
                 return client.write(&[1, 1]).map(|()| None);
             }
             client.write(&[1, 0])?;

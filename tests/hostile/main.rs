@@ -115,8 +115,5 @@ fn the_strictness_table_is_that_of_the_cases() {
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     let other = want.lines().zip(there.lines()).find(|(a, b)| a != b);
-    assert!(
-        there == want,
-        "{path} is not what the cases say; MOONWIRE_BLESS=1 writes it: {other:?}"
-    );
+    assert!(there == want, "{path} differs from the cases; MOONWIRE_BLESS=1 writes it: {other:?}");
 }

@@ -390,7 +390,7 @@ fn frames(mut bytes: &[u8]) -> Frames {
         let wrong = match first {
             _ if !masked => Some("a frame without a mask"),
             0x81 | 0x82 | 0x88 | 0x89 | 0x8A => None,
-            _ => Some("a frame that nobody asked for"),
+            _ => Some("an unexpected frame"),
         };
         match first {
             0x88 => {

@@ -129,7 +129,7 @@ pub fn parse(text: &str) -> Vec<Group> {
             [] => {}
             [first, ..] if first.starts_with("== ") => {
                 groups.push(Group { title: first[3..].to_owned(), cases: Vec::new() });
-                assert_eq!(lines.len(), 1, "a heading stands alone: {first}");
+                assert_eq!(lines.len(), 1, "a line follows a heading directly: {first}");
             }
             [first, ..] => {
                 let read = case(&lines).unwrap_or_else(|e| panic!("{first}: {e}"));

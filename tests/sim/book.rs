@@ -22,7 +22,7 @@ pub struct Msg {
 impl Msg {
     /// Message number `number` of a connection, with a seeded size up to `max`; its content
     /// identifies it.
-    pub fn new(rng: &mut Rng, who: &str, number: usize, max: usize) -> Msg {
+    pub fn new(rng: &mut Rng, sender: &str, number: usize, max: usize) -> Msg {
         let edges = [0, 1, 125, 126, 127, 4096, 65_535, 65_536, 65_537];
         let len = match rng.below(10) {
             0..=4 => rng.below(300),
@@ -30,11 +30,11 @@ impl Msg {
             7 | 8 => rng.below(20_000),
             _ => rng.below(200 * 1024),
         };
-        Msg::sized(rng.chance(60), who, number, len.min(max))
+        Msg::sized(rng.chance(60), sender, number, len.min(max))
     }
 
-    pub fn sized(text: bool, who: &str, number: usize, len: usize) -> Msg {
-        let start = format!("{who} {number}: ");
+    pub fn sized(text: bool, sender: &str, number: usize, len: usize) -> Msg {
+        let start = format!("{sender} {number}: ");
         let pattern = if text {
             "aé✓𝄞 0123456789 ".as_bytes()
         } else {

@@ -71,7 +71,7 @@ enum State {
     Head,
     /// The server sends these pieces, each after its delay, and then ends the stream if the `bool`
     /// is set. The time is that of the next piece, once it is known.
-    Saying(Option<Duration>, VecDeque<(Duration, Vec<u8>)>, bool),
+    Sending(Option<Duration>, VecDeque<(Duration, Vec<u8>)>, bool),
     Over,
 }
 
@@ -137,18 +137,18 @@ impl HttpServer {
         }
         entry.requests += 1;
         let Some(plan) = &entry.http else { return false };
-        self.state = say(plan, hop);
+        self.state = respond(plan, hop);
         true
     }
 }
 
 /// The response to request number `hop`.
-fn say(plan: &HttpPlan, hop: usize) -> State {
+fn respond(plan: &HttpPlan, hop: usize) -> State {
     if let Some(Hop { status, location, after, lingers }) = plan.hops.get(hop).cloned() {
         let text = format!(
             "HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 5\r\n\r\nthere"
         );
-        return State::Saying(None, [(after, text.into_bytes())].into(), !lingers);
+        return State::Sending(None, [(after, text.into_bytes())].into(), !lingers);
     }
     let mut head = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(plan.interim);
     head.push_str("HTTP/1.1 200 OK\r\n");
@@ -177,7 +177,7 @@ fn say(plan: &HttpPlan, hop: usize) -> State {
     if plan.more && plan.stops.is_none() && plan.framing != Framing::UntilClose {
         all.push_back((Duration::ZERO, b"HTTP/1.1 200 OK\r\n".to_vec()));
     }
-    State::Saying(None, all, plan.finishes)
+    State::Sending(None, all, plan.finishes)
 }
 
 impl Service for HttpServer {
@@ -192,7 +192,7 @@ impl Service for HttpServer {
         if matches!(self.state, State::Head) {
             self.head(io.now);
         }
-        if let State::Saying(due, rest, finishes) = &mut self.state {
+        if let State::Sending(due, rest, finishes) = &mut self.state {
             loop {
                 if self.begun && self.taken.len() < self.want {
                     break;

@@ -490,7 +490,7 @@ impl Tcp {
         let (token, interest) = self.watched?;
         let (read, write);
         if self.dead || (self.finished && self.down.end.is_some()) {
-            // ERR or HUP, which epoll and poll report without being asked for them.
+            // ERR or HUP: epoll and poll report these whatever the interest is.
             (read, write) = (true, true);
         } else {
             let there = self.down.there() > 0 || self.down.end.is_some();

@@ -190,7 +190,7 @@ enum State {
     Login,
     Request,
     /// It sends these bytes, the next one at this time, then enters this state.
-    Saying(VecDeque<u8>, Duration, Box<State>),
+    Sending(VecDeque<u8>, Duration, Box<State>),
     /// It sends interim responses without end, the next one at this time.
     Babbling(Duration),
     /// The proxy passes all bytes to this server.
@@ -222,17 +222,17 @@ impl ProxyService {
         State::Reset
     }
 
-    fn say(&self, now: Duration, bytes: &[u8], then: State) -> State {
+    fn send(&self, now: Duration, bytes: &[u8], then: State) -> State {
         let bytes = match self.plan.manner {
             Manner::Cut(n) => return self.cut(now, &bytes[..n.min(bytes.len() - 1)]),
             _ => bytes,
         };
-        State::Saying(bytes.iter().copied().collect(), now + self.plan.after, Box::new(then))
+        State::Sending(bytes.iter().copied().collect(), now + self.plan.after, Box::new(then))
     }
 
     fn cut(&self, now: Duration, bytes: &[u8]) -> State {
         let all = bytes.iter().copied().collect();
-        State::Saying(all, now + self.plan.after, Box::new(State::Finished))
+        State::Sending(all, now + self.plan.after, Box::new(State::Finished))
     }
 
     /// What it does instead of a correct answer, if it does that with every protocol.
@@ -241,7 +241,7 @@ impl ProxyService {
             Manner::Silent => State::Silent,
             Manner::HangsUp => State::Finished,
             Manner::Resets => State::Reset,
-            Manner::Garbage => self.say(now, b"220 smtp.test ESMTP\r\n", State::Silent),
+            Manner::Garbage => self.send(now, b"220 smtp.test ESMTP\r\n", State::Silent),
             _ => return None,
         })
     }
@@ -270,7 +270,7 @@ impl ProxyService {
                 let [5, count, rest @ ..] = &input[..] else { return None };
                 let methods = rest.get(..usize::from(*count))?.to_vec();
                 input.drain(..2 + methods.len());
-                self.alone(input).or_else(|| Some(self.greeting(now, &methods)))
+                self.no_more(input).or_else(|| Some(self.greeting(now, &methods)))
             }
             State::Login => {
                 let [1, len, rest @ ..] = &input[..] else { return None };
@@ -283,19 +283,19 @@ impl ProxyService {
                 if !good {
                     return Some(self.complain("wrong user name or password".into()));
                 }
-                self.alone(input).or_else(|| Some(self.login(now)))
+                self.no_more(input).or_else(|| Some(self.login(now)))
             }
             State::Request => {
                 let (len, target) = target_of(input)?;
                 input.drain(..len);
-                self.alone(input).or_else(|| Some(self.request(now, &target)))
+                self.no_more(input).or_else(|| Some(self.request(now, &target)))
             }
             _ => None,
         }
     }
 
     /// Complains about bytes behind a request: the client must wait for the answer.
-    fn alone(&self, rest: &[u8]) -> Option<State> {
+    fn no_more(&self, rest: &[u8]) -> Option<State> {
         (!rest.is_empty()).then(|| self.complain("bytes behind the request".into()))
     }
 
@@ -333,7 +333,7 @@ impl ProxyService {
             Manner::Unknown => 407,
             Manner::Endless => return State::Babbling(now + self.plan.after),
             Manner::WrongVersion => {
-                return self.say(now, b"HTTP/2.0 200 OK\r\n\r\n", State::Silent);
+                return self.send(now, b"HTTP/2.0 200 OK\r\n\r\n", State::Silent);
             }
             _ => 200,
         };
@@ -346,7 +346,7 @@ impl ProxyService {
             };
             let answer = format!("HTTP/1.1 {status} No\r\n{size}\r\n{head}");
             let then = if self.plan.asks { State::Silent } else { State::Finished };
-            return self.say(now, answer.as_bytes(), then);
+            return self.send(now, answer.as_bytes(), then);
         }
         let mut answer = "HTTP/1.1 103 Early Hints\r\nVia: x\r\n\r\n".repeat(self.plan.interim);
         answer.push_str("HTTP/1.1 200 Connection established\r\nContent-Length: 5\r\n\r\n");
@@ -356,9 +356,9 @@ impl ProxyService {
     fn open(&self, now: Duration, mut answer: Vec<u8>, port: u16) -> State {
         if self.plan.manner == Manner::Early {
             answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-            return self.say(now, &answer, State::Silent);
+            return self.send(now, &answer, State::Silent);
         }
-        self.say(now, &answer, State::Through((self.make)(port)))
+        self.send(now, &answer, State::Through((self.make)(port)))
     }
 
     /// Forwards a request in absolute form (RFC 9112 §3.2.2) to the server.
@@ -384,16 +384,16 @@ impl ProxyService {
         }
         let offered = methods.contains(&2);
         match self.plan.manner {
-            Manner::WrongVersion if at_once => self.say(now, &[4, 0], State::Silent),
+            Manner::WrongVersion if at_once => self.send(now, &[4, 0], State::Silent),
             Manner::Unknown if at_once || !offered => {
                 let method = if self.plan.asks { 2 } else { 255 };
                 let method = if offered { 255 } else { method };
-                self.say(now, &[5, method], State::Finished)
+                self.send(now, &[5, method], State::Finished)
             }
             Manner::Endless if at_once => State::Silent,
-            Manner::Unknown => self.say(now, &[5, 2], State::Login),
-            _ if offered && self.plan.asks => self.say(now, &[5, 2], State::Login),
-            _ => self.say(now, &[5, 0], State::Request),
+            Manner::Unknown => self.send(now, &[5, 2], State::Login),
+            _ if offered && self.plan.asks => self.send(now, &[5, 2], State::Login),
+            _ => self.send(now, &[5, 0], State::Request),
         }
     }
 
@@ -404,8 +404,8 @@ impl ProxyService {
             return state;
         }
         match self.plan.manner {
-            Manner::Unknown => self.say(now, &[1, 1], State::Finished),
-            _ => self.say(now, &[1, 0], State::Request),
+            Manner::Unknown => self.send(now, &[1, 1], State::Finished),
+            _ => self.send(now, &[1, 0], State::Request),
         }
     }
 
@@ -438,9 +438,9 @@ impl ProxyService {
         reply.extend_from_slice(&[0x1F, 0x90]);
         match (self.plan.manner, code) {
             (Manner::Endless, _) => State::Silent,
-            (Manner::WrongVersion, _) => self.say(now, &reply, State::Silent),
+            (Manner::WrongVersion, _) => self.send(now, &reply, State::Silent),
             (_, 0) => self.open(now, reply, port),
-            _ => self.say(now, &reply, State::Finished),
+            _ => self.send(now, &reply, State::Finished),
         }
     }
 }
@@ -470,7 +470,7 @@ impl Service for ProxyService {
         loop {
             match &mut self.state {
                 State::Through(server) => return server.step(io),
-                State::Saying(rest, at, then) => {
+                State::Sending(rest, at, then) => {
                     if *at > io.now {
                         wake(io, *at);
                         break;

@@ -133,12 +133,12 @@ pub fn plan(world: &mut World, k: usize) -> &mut WsPlan {
 
 /// Either side closes the connection within this many milliseconds, or both do.
 pub fn end(world: &mut World, at: Duration, k: usize, within: usize) {
-    let who = world.rng.below(4);
-    if who != 0 {
+    let side = world.rng.below(4);
+    if side != 0 {
         let when = at + ms(world.rng.below(within));
         world.deed(when, k, Deed::Close(1000));
     }
-    if who != 1 {
+    if side != 1 {
         let after = ms(world.rng.below(within / 3 + 1));
         let code = world.rng.pick(&[None, Some(1000), Some(1001), Some(4999)]);
         let place = {

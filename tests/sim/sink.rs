@@ -326,7 +326,7 @@ impl Receiver<'_> {
     }
 
     /// Checks that a complete stream has all of its body. If the end of a connection without TLS is
-    /// the end of the body, the client cannot see that somebody has cut it.
+    /// the end of the body, the client cannot distinguish it from a cut.
     fn check_whole(&self, k: usize, entry: &Entry) {
         let Some(plan) = &entry.http else { panic!("ask {k} is no stream") };
         let could_be_cut =

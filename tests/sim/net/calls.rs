@@ -307,7 +307,7 @@ impl Net {
         self.progress += 1;
         self.asks_for(id, name);
         let name = self.names.get(name).cloned();
-        let mut name = name.expect("a world that knows the name");
+        let mut name = name.expect("a name of this world");
         name.answer.iter_mut().flatten().for_each(|address| address.set_port(port));
         self.log(|| format!("resolve: {name:?}"));
         if name.refused {
