@@ -143,7 +143,7 @@ fn every_block_is_of_a_kind_that_is_looked_at() {
         }
         assert!(!inside, "{page}: a block does not end");
     }
-    // So many blocks the README had when all of them were in it.
+    // The README had this many blocks of each kind when it had all of them.
     for (kind, least) in [("rust", 17), ("luau", 10), ("sh", 5), ("console", 2), ("toml", 1)] {
         assert!(count.get(kind) >= Some(&least), "{kind}: {count:?}");
     }

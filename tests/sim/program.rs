@@ -22,7 +22,7 @@ use crate::tls::{self, TlsService};
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS, WSS, World};
 use crate::ws::WsServer;
 
-/// So many turns in a row may return at once without having done anything.
+/// Fewer than this many turns in a row may return at once without having done anything.
 const IDLE: usize = 6;
 /// At most this many bytes are encrypted and not yet taken by the system. Some may be of frames
 /// that are not the program's.

@@ -297,7 +297,7 @@ impl Receiver<'_> {
         let id = self.states[k].id.map(ConnId::to_bits);
         match lock(self.net).blown {
             None => panic!("ask {k}: {closed}, and nothing panicked"),
-            // The policy has panicked: it is not informed about the connection.
+            // The policy has panicked. It does not receive the id of the connection.
             Some(None) => assert!(!self.states[k].opened, "ask {k}: {closed}"),
             Some(about) => assert_eq!(about, id, "ask {k}: {closed}"),
         }

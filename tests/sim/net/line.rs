@@ -107,8 +107,8 @@ impl Line {
         self.first_refused.is_some_and(|at| at <= taken) && !self.is_misleading
     }
 
-    /// Since when every write was refused. With `wrote_last`, the client may have written bytes just
-    /// before the end: these do not count.
+    /// Since when every write was refused. With `wrote_last`, the client may have written bytes
+    /// just before the end: these do not count.
     pub fn refused(&self, now: Duration, wrote_last: bool) -> Option<Duration> {
         let before = self.last_refusal.filter(|(at, _)| wrote_last && *at + TURN >= now);
         before.map(|(_, since)| since).or(self.refused)
