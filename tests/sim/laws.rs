@@ -135,7 +135,10 @@ impl Receiver<'_> {
             }
             _ => return None,
         };
-        assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
+        assert!(
+            end.is_some() || !is_plain(ask),
+            "ask {k}: {error}, and the system never took its frame"
+        );
         let (end, taken) = end.unwrap_or_default();
         let moved = if line.arrivals_count(taken) { line.moved(end) } else { Duration::ZERO };
         Some((limit, taken.max(moved).max(came)))
@@ -194,7 +197,7 @@ impl Receiver<'_> {
         let (accepted, taken) = (entry.up.accepted, line.owned(is_plain(&self.asks[k])));
         assert!(
             taken >= accepted,
-            "ask {k}: a clean end, and {} of {accepted} bytes never left",
+            "ask {k}: a clean end, and {} of {accepted} bytes were never taken",
             accepted - taken
         );
     }

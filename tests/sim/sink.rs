@@ -189,7 +189,10 @@ impl Receiver<'_> {
     }
 
     fn message(&mut self, conn: &mut Conn<'_>, k: usize, text: bool, data: &[u8]) {
-        assert!(self.states[k].opened && !self.states[k].closing, "ask {k}: a message out of turn");
+        assert!(
+            self.states[k].opened && !self.states[k].closing,
+            "ask {k}: a message before it opens or after a close"
+        );
         open(self.book).client_receives(k, &Msg { text, data: data.to_vec() });
         self.states[k].messages += 1;
         let (reflex, n) = (self.asks[k].reflex, self.states[k].messages);
@@ -239,7 +242,7 @@ impl Receiver<'_> {
 
     fn chunk(&mut self, k: usize, data: &[u8]) {
         assert!(self.states[k].opened, "ask {k}: a body without a head");
-        assert!(!data.is_empty(), "ask {k}: a piece of nothing");
+        assert!(!data.is_empty(), "ask {k}: an empty chunk");
         let mut book = open(self.book);
         let entry = &mut book.entries[k];
         entry.body.extend_from_slice(data);
