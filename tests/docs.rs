@@ -1,5 +1,5 @@
-//! Checks that the documents are right: every test, function and file that they name exists, no row
-//! is missing or occurs twice, and no link is broken. How names are written: docs/README.md.
+//! Checks the documents: every test, function and file that they name exists, no row is missing or
+//! occurs twice, and no link is broken. docs/README.md describes how documents write names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ mod audit;
 mod package;
 
 /// Names whose files are not merged yet: file and test, or file and "" for a script or a document.
-/// Each is checked as soon as its file exists.
+/// A name is checked as soon as its file exists.
 const PENDING: &[(&str, &str)] = &[];
 
 const ROWS: usize = 70;
@@ -24,7 +24,7 @@ fn read(file: &str) -> Result<String, String> {
     std::fs::read_to_string(path(file)).map_err(|e| format!("{file}: {e}"))
 }
 
-/// All documents with their own rules, and others with links.
+/// The names of all documents that are checked.
 fn documents() -> Vec<String> {
     let mut all: Vec<String> = std::fs::read_dir(path("docs"))
         .unwrap()
@@ -38,7 +38,7 @@ fn documents() -> Vec<String> {
     all
 }
 
-/// `file` · `name` · `name`.
+/// A file that a document names, with names in it: `file` · `name` · `name`.
 #[derive(Debug, PartialEq, Eq)]
 struct Link {
     file: String,
@@ -60,7 +60,7 @@ impl Link {
     }
 }
 
-/// The names in backticks that are paths of files here, with the names behind them.
+/// The paths of this repository in backticks, each with the names behind it.
 fn links(text: &str) -> Vec<Link> {
     let mut all: Vec<Link> = Vec::new();
     let mut last = false;
@@ -98,7 +98,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
     Some(inside.split(" | ").map(str::trim).map(|cell| cell.trim_end_matches('|').trim()).collect())
 }
 
-/// The position in `text` at which the function `name` begins.
+/// Where in `text` the function `name` begins.
 fn function(text: &str, name: &str) -> Option<usize> {
     let start = format!("fn {name}");
     let mut found = text.match_indices(&start).map(|(at, _)| at);
@@ -161,8 +161,8 @@ fn is_defined(file: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// The errors of a link: its target does not exist, or is not a test although it `proves`
-/// something.
+/// The errors of a link: its target does not exist, or is not a test although the link `proves` a
+/// rule.
 fn check(link: &Link, proves: bool) -> Vec<String> {
     if link.is_pending() || package::lacks(&link.file) {
         return vec![];
@@ -181,7 +181,7 @@ fn check(link: &Link, proves: bool) -> Vec<String> {
     link.names.iter().filter_map(|name| one(name).err()).collect()
 }
 
-/// Rows of FAULTS that a text names: "FAULTS 4, 6 and 7", "faults of others, row 4", "[4, 6]".
+/// The rows of FAULTS that a text names: "FAULTS 4, 6 and 7", "faults of others, row 4", "[4, 6]".
 fn rows_named(text: &str) -> BTreeSet<usize> {
     let keys = ["FAULTS", "aults of others"];
     let mut named = BTreeSet::new();
@@ -239,7 +239,7 @@ fn every_fault_has_a_row_and_every_row_a_test_or_a_reason() {
         wrong.extend(of_row.into_iter().map(|w| format!("row {number}: {w}")));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    // Rows that are not finished are added one by one.
+    // The rows after these are added one by one, and their numbers may have gaps.
     let (all, more) = numbers.split_at(ROWS.min(numbers.len()));
     assert_eq!(all, (1..=ROWS).collect::<Vec<_>>());
     assert!(more.is_sorted_by(|a, b| a < b), "{more:?}");
@@ -257,25 +257,25 @@ fn rules(file: &str, prefixes: &[&str]) -> usize {
             continue;
         }
         rules += 1;
-        let mut say = |what: String| wrong.push(format!("{id}: {what}"));
+        let mut add = |what: String| wrong.push(format!("{id}: {what}"));
         let (section, number) = id.rsplit_once('-').unwrap();
         let before = last.entry(section.to_owned()).or_insert(0);
         if number.parse::<usize>() != Ok(*before + 1) {
-            say(format!("the number behind {before} is {number}"));
+            add(format!("the number behind {before} is {number}"));
         }
         *before += 1;
         let [_, rule, held, proved] = cells[..] else {
-            say(format!("{} cells", cells.len()));
+            add(format!("{} cells", cells.len()));
             continue;
         };
         let (held, proved, applies) = (links(held), links(proved), !held.starts_with(NOT));
         if rule.is_empty() || (applies && (held.is_empty() || proved.is_empty())) {
-            say("is not complete".to_owned());
+            add("is not complete".to_owned());
         }
-        held.iter().flat_map(|link| check(link, false)).for_each(&mut say);
-        proved.iter().flat_map(|link| check(link, true)).for_each(&mut say);
+        held.iter().flat_map(|link| check(link, false)).for_each(&mut add);
+        proved.iter().flat_map(|link| check(link, true)).for_each(&mut add);
     }
-    // Choices beside the rules: every test that they name exists.
+    // The choices beside the rules: every test that they name must exist.
     let choices = text.split("## Choices").nth(1).unwrap();
     for cells in choices.lines().filter_map(cells) {
         if cells.len() != 4 || cells[..3].iter().any(|cell| cell.is_empty()) {
@@ -298,8 +298,8 @@ fn every_rule_of_the_rfcs_is_held_and_proved_by_something_that_exists() {
     assert!(websocket >= 90 && deflate >= 25 && http >= 50, "{websocket}, {deflate}, {http}");
 }
 
-/// The page on scripts. A test cell may have a mark and a file while the tests for the row are not
-/// merged; this is an error as soon as the file exists.
+/// The page on scripts. A test cell may have a mark while the tests for the row are not merged. The
+/// mark is an error as soon as the file beside it exists.
 const SCRIPTS: &str = "docs/LUAU.md";
 const UNMERGED: (&str, &str) = ("<!-- hosts -->", "tests/luau/worlds.rs");
 
@@ -356,8 +356,8 @@ fn name_at(text: &str) -> &str {
     &text[..end]
 }
 
-/// Everything that scripts use by name: declared globals and members, services, classes, globals
-/// and functions of host files.
+/// The names that scripts can use: declared globals and members; the services, classes, globals and
+/// members of host files; the functions of `host`.
 fn found_by_scripts() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for line in read("src/luau/moonwire.d.luau").unwrap().lines() {
@@ -401,10 +401,10 @@ fn everything_that_scripts_find_is_on_their_page() {
     let lines = prose(&text);
     let code = lines.iter().flat_map(|line| line.split('`').skip(1).step_by(2));
     let word = |c: char| !(c.is_alphanumeric() || c == '_' || c == '.');
-    let mut said = BTreeSet::new();
+    let mut named = BTreeSet::new();
     for whole in code.flat_map(|code| code.split(word)) {
-        said.extend(whole.split('.').map(str::to_owned));
-        said.insert(whole.trim_end_matches('.').to_owned());
+        named.extend(whole.split('.').map(str::to_owned));
+        named.insert(whole.trim_end_matches('.').to_owned());
     }
     let all = found_by_scripts();
     assert!(all.len() >= 120, "{all:?}");
@@ -413,7 +413,7 @@ fn everything_that_scripts_find_is_on_their_page() {
     {
         assert!(all.contains(name), "{name}");
     }
-    let missing: Vec<_> = all.difference(&said).collect();
+    let missing: Vec<_> = all.difference(&named).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -424,7 +424,7 @@ fn fields_of_limits() -> Vec<String> {
     fields.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// A default as the table writes it: 65,536 or 30s.
+/// The default of a limit as the table writes it: 65,536 or 30s.
 fn default_of(field: &str) -> String {
     let all = format!("{:?}", moonwire::Limits::default());
     let start = all.find(&format!(" {field}: ")).unwrap() + field.len() + 3;
@@ -447,20 +447,20 @@ fn every_limit_has_a_row_its_default_and_a_test_that_names_it() {
     let (mut wrong, mut rows) = (Vec::new(), Vec::new());
     for cells in prose(&text).into_iter().filter_map(cells).filter(|c| c[0].starts_with('`')) {
         let field = cells[0].trim_matches('`').to_owned();
-        let mut say = |what: String| wrong.push(format!("{field}: {what}"));
+        let mut add = |what: String| wrong.push(format!("{field}: {what}"));
         let [_, default, at, _, tests] = cells[..] else {
-            say(format!("{} cells", cells.len()));
+            add(format!("{} cells", cells.len()));
             continue;
         };
         let (want, links) = (default_of(&field), links(tests));
         if default != want {
-            say(format!("the default is {want}"));
+            add(format!("the default is {want}"));
         }
         if at.is_empty() || links.is_empty() {
-            say("is not complete".to_owned());
+            add("is not complete".to_owned());
         }
         for link in &links {
-            check(link, true).into_iter().for_each(&mut say);
+            check(link, true).into_iter().for_each(&mut add);
             let named = match link.names.is_empty() {
                 true => read(&link.file).is_ok_and(|text| text.contains(&format!(" {field}="))),
                 false => link.names.iter().all(|name| {
@@ -473,7 +473,7 @@ fn every_limit_has_a_row_its_default_and_a_test_that_names_it() {
             };
             let default = link.file.contains("-default");
             if !named && !default {
-                say(format!("{}: does not name it", link.file));
+                add(format!("{}: does not name it", link.file));
             }
         }
         rows.push(field);
@@ -490,7 +490,7 @@ fn what_other_documents_name_exists() {
     {
         let text = read(file).unwrap();
         for link in prose(&text).into_iter().flat_map(links) {
-            // The glossary names definitions, the others tests.
+            // The glossary names definitions; the other documents name tests.
             let proves = !link.names.is_empty() && !file.ends_with("GLOSSARY.md");
             wrong.extend(check(&link, proves).into_iter().map(|w| format!("{file}: {w}")));
         }
@@ -510,7 +510,7 @@ fn has_anchor(text: &str, wanted: &str) -> bool {
     headings.map(|line| anchor(line.trim_start_matches('#'))).any(|a| a == wanted)
 }
 
-/// Targets of links, `[text](target)`, outside code.
+/// The targets of links, `[text](target)`, outside code.
 fn targets(text: &str) -> Vec<String> {
     let mut all = Vec::new();
     for line in prose(text) {
@@ -522,7 +522,7 @@ fn targets(text: &str) -> Vec<String> {
     all
 }
 
-/// A path without `..`.
+/// A path with its `..` resolved.
 fn plain(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -569,7 +569,7 @@ fn no_link_leads_nowhere() {
             seen.insert(path(&to).canonicalize().unwrap());
         }
     }
-    // Another document or the list of documents links to each document in docs.
+    // Some document must link to each document in docs.
     for file in documents().iter().filter(|f| f.starts_with("docs/") && !f.ends_with("/README.md"))
     {
         assert!(seen.contains(&path(file).canonicalize().unwrap()), "{file} is linked by nothing");
@@ -650,8 +650,8 @@ fn the_checker_sees_what_it_has_to_see() {
     assert_eq!(cells("| a | b | |"), Some(vec!["a", "b", ""]));
 }
 
-/// A limit whose documentation says that it belongs to a connection is read from the connection's
-/// own limits (`Options::limits`); one that belongs to the reactor, from the reactor's.
+/// The documentation of a limit says whether it belongs to a connection or to the reactor. The code
+/// reads the one from the connection's limits (`Options::limits`), the other from the reactor's.
 #[test]
 fn whose_a_limit_is_is_what_its_documentation_says() {
     let source = read("src/limits.rs").unwrap();
@@ -699,7 +699,7 @@ fn whose_a_limit_is_is_what_its_documentation_says() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// The Rust files below a folder.
+/// The paths of the Rust files below a folder.
 fn sources(folder: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -750,7 +750,7 @@ fn every_limit_that_a_page_names_exists() {
     assert!(wrong.is_empty() && count >= 50, "{count}: {wrong:?}");
 }
 
-/// Options of the command, with their dashes.
+/// The options of the command, with their dashes.
 fn options_of_the_command() -> BTreeSet<String> {
     let mut all: BTreeSet<String> = ["--help", "--version"].map(str::to_owned).into();
     for file in sources("src/cli") {
@@ -763,7 +763,7 @@ fn options_of_the_command() -> BTreeSet<String> {
     all
 }
 
-/// Options of cargo and of the scripts here, which pages name, too.
+/// Options of other programs and of this repository's scripts that pages name.
 const OTHERS: &[&str] = &[
     "--all-features",
     "--all-targets",
@@ -810,7 +810,7 @@ fn every_option_that_a_page_names_exists() {
     assert!(wrong.is_empty() && count >= 150, "{count}: {wrong:?}");
 }
 
-/// The other subcommands have their options in `--help`.
+/// Only the options of `run` have to be on the page; `--help` has those of the other subcommands.
 #[test]
 fn every_option_of_run_is_on_the_page_about_the_command() {
     let text = read("docs/COMMAND.md").unwrap();
@@ -827,7 +827,8 @@ fn every_option_of_run_is_on_the_page_about_the_command() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Whether the type `of` of this crate has a function, field or variant `name`.
+/// Whether the type `of` has a function, field or variant `name`; `None` if this crate has no such
+/// type.
 fn has_member(texts: &[String], of: &str, name: &str) -> Option<bool> {
     let kinds = ["struct", "enum", "trait"];
     let defines = |text: &&String| {
@@ -865,7 +866,7 @@ fn every_member_that_a_page_names_exists() {
             if of.starts_with(char::is_uppercase) && !name.is_empty() {
                 match has_member(&texts, of, name) {
                     Some(true) => count += 1,
-                    // A type of another crate.
+                    // These are types of another crate.
                     None if ["Lua", "Compiler"].contains(&of) => {}
                     _ => wrong.push(format!("{file}: {of}::{name}")),
                 }
@@ -881,7 +882,7 @@ fn every_member_that_a_page_names_exists() {
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").unwrap().lines().count();
-    assert!(lines <= 200, "{lines} lines: what is more belongs to a page in docs");
+    assert!(lines <= 200, "{lines} lines: details belong to a page in docs");
 }
 
 #[test]
@@ -892,7 +893,7 @@ fn forty_questions_have_an_answer() {
     for cells in prose(section).into_iter().filter_map(cells).skip(1) {
         let [who, question, answer] = cells[..] else { panic!("{cells:?}") };
         assert!(!question.is_empty(), "{cells:?}");
-        // The test of links checks that its target exists.
+        // `no_link_leads_nowhere` checks that the target exists.
         let leads = targets(answer);
         assert!(leads.len() == 1 && leads[0].contains('#'), "{question}: {answer}");
         *asked.entry(who).or_insert(0) += 1;
@@ -916,14 +917,14 @@ fn the_page_on_features_has_those_of_the_manifest_and_their_crates() {
     let named: BTreeSet<String> = others.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), named);
     assert_eq!(default.len(), 1);
-    // On several lines, if cargo has rewritten the manifest.
+    // The list is on several lines if cargo has rewritten the manifest.
     let list = section.split("default = [").nth(1).unwrap().split(']').next().unwrap();
     let list: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
-    let said = format!(
+    let line = format!(
         "Default: {}.",
         list.iter().map(|f| format!("`{f}`")).collect::<Vec<_>>().join(", ")
     );
-    assert!(page.contains(&said), "{said}");
+    assert!(page.contains(&line), "{line}");
 
     let footprint = read("tests/footprint.txt").unwrap();
     let crates = |set: &str| -> usize {
@@ -956,7 +957,7 @@ fn the_page_on_features_has_those_of_the_manifest_and_their_crates() {
     }
 }
 
-/// The types with which a program begins: the documentation of each has an example.
+/// The documentation of each type with which a program begins has an example.
 #[test]
 fn what_one_begins_with_has_an_example() {
     let mut missing = Vec::new();

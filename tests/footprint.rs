@@ -1,6 +1,6 @@
-//! The crates that each set of features brings along equal the committed list, so that a new one,
-//! or a new version, is always a visible change. After an intended one:
-//! `MOONWIRE_BLESS=1 cargo test --test footprint`.
+//! The crates of each set of features equal the committed list, so that a new crate or a new
+//! version is always a visible change. After an intended change, `MOONWIRE_BLESS=1 cargo test
+//! --test footprint` writes the list.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,18 +9,18 @@ use std::process::Command;
 
 const LINUX: &str = "x86_64-unknown-linux-gnu";
 
-/// Systems, their targets, and how many crates more than on Linux there may be.
+/// The systems, their targets, and how many crates more than on Linux each may need.
 const SYSTEMS: [(&str, &str, usize); 4] = [
     ("Linux", LINUX, 0),
     // System calls, random bytes, sockets.
     ("Windows", "x86_64-pc-windows-msvc", 5),
-    // What reads the keychain.
+    // The crates that read the keychain; random bytes.
     ("macOS", "aarch64-apple-darwin", 3),
     // Random bytes.
     ("FreeBSD", "x86_64-unknown-freebsd", 3),
 ];
 
-/// A set of features, and how many crates it may bring along at most on Linux.
+/// The sets of features, and how many crates each may need at most on Linux.
 const SETS: [(&str, &[&str], usize); 8] = [
     ("core", &["--no-default-features"], 2),
     ("deflate", &["--no-default-features", "--features=deflate"], 3),
@@ -32,9 +32,10 @@ const SETS: [(&str, &[&str], usize); 8] = [
     ("default", &[], 37),
 ];
 
-/// The crates of a target as `name version`, without this one. `None` where some were never downloaded: a
-/// build fetches what it needs for its own system, `cargo fetch` all of them. `.ci/run` does that, and
-/// says by `MOONWIRE_ALL_SYSTEMS` that none may be missing.
+/// The crates of a target as `name version`, without this one. `None` if some were never
+/// downloaded: a build fetches the crates for its own system, and `cargo fetch` fetches those for
+/// all systems. `.ci/run` runs `cargo fetch`, and sets `MOONWIRE_ALL_SYSTEMS`: then a missing crate
+/// is an error.
 fn crates(target: &str, features: &[&str]) -> Option<BTreeSet<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -49,7 +50,7 @@ fn crates(target: &str, features: &[&str]) -> Option<BTreeSet<String>> {
         assert!(text.contains("failed to download"), "{target}: {text}");
         let all = std::env::var_os("MOONWIRE_ALL_SYSTEMS").or(std::env::var_os("MOONWIRE_BLESS"));
         assert!(all.is_none(), "{target}: not all of its crates are here: cargo fetch");
-        println!("{target}: not looked at, since not all of its crates are here: cargo fetch");
+        println!("{target}: not checked, since not all of its crates are here: cargo fetch");
         return None;
     }
     let text = String::from_utf8(output.stdout).unwrap();
@@ -61,7 +62,7 @@ fn crates(target: &str, features: &[&str]) -> Option<BTreeSet<String>> {
     Some(others.map(|(name, version)| format!("{name} {version}")).collect())
 }
 
-/// The part of the committed list that a heading begins.
+/// The part of the committed list below a heading, with the heading.
 fn part<'a>(committed: &'a str, heading: &str) -> &'a str {
     let start = committed.find(heading).unwrap_or(committed.len());
     let rest = &committed[start..];

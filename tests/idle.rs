@@ -1,5 +1,5 @@
 //! The cost of open, idle connections: memory, and no wake-ups. The servers run in separate
-//! processes, so that their memory does not count.
+//! processes, so that the tests do not count their memory.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli", target_os = "linux"))]
 
 use std::io::{BufRead as _, BufReader, Lines};
@@ -10,7 +10,7 @@ use moonwire::{Config, Conn, Event, Options, Reactor};
 
 const MANY: usize = 5000;
 
-/// A child process that ends with its handle, and its output.
+/// A child process, with its output. Dropping the handle kills the process.
 struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -120,10 +120,10 @@ fn five_thousand_under_luau_cost_6_6_kib_each_and_none_wakes_the_program() {
     let (one, many) = (one.child.id(), many.child.id());
     let each = (status(many, "VmRSS") - status(one, "VmRSS")) as f64 / MANY as f64;
     println!("{each:.2} KiB each");
-    // Less of it is live; the collector lets the heap grow to twice that. Of it, 0.2 KiB store to
-    // which script a thread and a handler belong, and 0.05 KiB the counters for `ws.Stats`.
+    // About half of this is live: the collector lets the heap grow to twice its live size. 0.2 KiB
+    // store to which script a thread and a handler belong, and 0.05 KiB the counters of `ws.Stats`.
     assert!(each <= 6.6, "{each:.2} KiB each");
-    // The number of wake-ups in a time in which a polling program would have many.
+    // A program that polls would wake up many times in this time.
     let wakeups = |pid| status(pid, "voluntary_ctxt_switches");
     std::thread::sleep(Duration::from_millis(100));
     let before = (wakeups(one), wakeups(many));

@@ -1,5 +1,5 @@
-//! Which files may use which (DESIGN §1): reads the sources and fails on a forbidden word in a
-//! folder, on an import of a file on a higher floor, and on files that import each other.
+//! Which files may use which. The tests read the sources and fail on a forbidden word in a folder,
+//! on an import of a file on a higher floor, and on files that import each other.
 
 #[path = "layering/mod.rs"]
 mod imports;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Words that some files must not contain.
 struct Rule {
-    /// Files and folders below `src/`, and the exceptions among them.
+    /// The files and folders below `src/` that the rule covers, and the exceptions among them.
     of: &'static [&'static str],
     but: &'static [&'static str],
     words: &'static [&'static str],
@@ -25,7 +25,7 @@ const RULES: &[Rule] = &[
         but: &[],
         words: &["unsafe"],
         fine: &[],
-        why: "the crate has no unsafe code of its own",
+        why: "the crate contains no unsafe code",
     },
     Rule {
         of: &[""],
@@ -43,7 +43,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: &["proto", "fuzzing"],
-        // It simulates a system for a reactor.
+        // This file simulates a system for a reactor.
         but: &["fuzzing/proxies.rs"],
         words: &[
             "std::io",
@@ -61,7 +61,7 @@ const RULES: &[Rule] = &[
             "mlua",
         ],
         fine: &[],
-        why: "the core and its fuzz targets know std and limits.rs; a run depends on its bytes alone",
+        why: "the core and its fuzz targets use only std and limits.rs; only bytes determine a run",
     },
     Rule {
         of: &["proto"],
@@ -76,7 +76,7 @@ const RULES: &[Rule] = &[
             "rustix",
         ],
         fine: &[],
-        why: "the core does no I/O and has no clock, no thread and no randomness of its own",
+        why: "the core does no I/O, reads no clock, starts no thread and draws no random bytes",
     },
     Rule {
         of: &["tape"],
@@ -94,84 +94,84 @@ const RULES: &[Rule] = &[
             "mlua",
         ],
         fine: &[],
-        why: "tapes know the core alone; what is written goes to whoever wants it",
+        why: "tapes use only the core; the program passes the writer of a tape",
     },
     Rule {
         of: &["proto"],
         but: &[],
         words: &["crate::tape"],
         fine: &[],
-        why: "the core knows nothing of tapes",
+        why: "the core does not use tapes",
     },
     Rule {
         of: &["limits.rs", "puff.rs"],
         but: &[],
         words: &["crate::"],
         fine: &[],
-        why: "limits.rs and puff.rs know std alone",
+        why: "limits.rs and puff.rs use only std",
     },
     Rule {
         of: &["error.rs", "policy.rs", "trace.rs", "limits.rs"],
         but: &[],
         words: &["crate::net", "crate::luau", "rustix", "rustls", "mlua", "std::fs", "std::thread"],
         fine: &[],
-        why: "root files use std and plain types of proto",
+        why: "root files use only std and plain types of proto",
     },
     Rule {
         of: &[""],
         but: &["net/sys", "cli/connect/editor.rs"],
         words: &["rustix", "socket2", "getrandom"],
         fine: &[],
-        why: "net/sys holds every system call, but for those of a terminal that somebody types at",
+        why: "net/sys makes all system calls, except those for a terminal in which a user types",
     },
     Rule {
         of: &[""],
         but: &["net/sys"],
         words: SOCKETS,
         fine: &[],
-        why: "sockets are made in net/sys, so that a simulated network can take their place",
+        why: "only net/sys makes sockets, so that a simulated network can replace it",
     },
     Rule {
         of: &[""],
         but: &["net/wire/tls.rs", "net/wire/tls"],
         words: &["rustls", "rustls_native_certs", "webpki", "webpki_roots"],
         fine: &["rustls::ClientConfig", "pub use rustls"],
-        why: "tls.rs and its folder alone know rustls, but for the configuration of an embedder",
+        why: "only tls.rs and its folder use rustls; others may pass an embedder's configuration",
     },
     Rule {
         of: &[""],
         but: &["luau/json.rs", "net/faces/json.rs"],
         words: &["serde_json", "serde_core", "serde"],
         fine: &["pub use serde_json"],
-        why: "the two files json.rs alone know serde",
+        why: "only the two files json.rs use serde",
     },
     Rule {
         of: &[""],
         but: &["proto/ws/deflate", "proto/http/coding"],
         words: &["zlib_rs"],
         fine: &[],
-        why: "two folders know what deflates, and another library may take its place",
+        why: "only two folders use zlib_rs, so that another library can replace it",
     },
     Rule {
         of: &["net"],
         but: &[],
         words: &["mlua", "crate::luau", "crate::cli", "crate::peer"],
         fine: &[],
-        why: "net serves Luau and the command and knows neither",
+        why: "Luau and the command use net, and net uses neither",
     },
     Rule {
         of: &["net/faces/queue.rs", "net/faces/shared.rs", "net/faces/stand_in.rs"],
         but: &[],
         words: &["std::sync", "std::thread", "Duration, Instant", "time::Instant"],
         fine: &["std::sync::Arc;"],
-        why: "tests/loom has a sync.rs of its own for these files: what is not of it is not checked",
+        why: "tests/loom replaces sync.rs for these files, and checks only what comes from it",
     },
     Rule {
         of: &["luau"],
         but: &[],
         words: &["crate::cli", "crate::peer", "ToSocketAddrs", "net::sys"],
         fine: &[],
-        why: "luau sees connections through net's public types",
+        why: "luau uses connections through net's public types",
     },
     Rule {
         of: &["peer"],
@@ -185,7 +185,7 @@ const RULES: &[Rule] = &[
         but: &[],
         words: &["mlua", "crate::luau", "crate::cli", "crate::peer"],
         fine: &[],
-        why: "an audit is of any server, and the command prints what it finds",
+        why: "an audit uses only net; the command prints its results",
     },
     Rule {
         of: &["main.rs", "cli"],
@@ -199,7 +199,7 @@ const RULES: &[Rule] = &[
         but: &["cli/connect", "cli/request.rs"],
         words: &["base64"],
         fine: &[],
-        why: "of the command, only what somebody types is made base64: messages, and --auth",
+        why: "the command encodes in base64 only what a user types: messages, and --auth",
     },
 ];
 
@@ -272,7 +272,7 @@ fn nobody_knows_more_than_the_design_allows() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
     for place in RULES.iter().flat_map(|rule| rule.of.iter().chain(rule.but)) {
         let exists = files.iter().any(|(f, _)| f == place || f.starts_with(*place));
-        assert!(exists, "src/{place} is gone: the rule about it guards nothing");
+        assert!(exists, "src/{place} does not exist: the rule about it covers nothing");
     }
 }
 
@@ -317,7 +317,7 @@ fn the_checker_sees_what_it_has_to_see() {
 fn no_import_runs_up_or_in_a_circle() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
-    // `tests.rs` is not among them; files in a folder `tests` are.
+    // `sources` leaves out `tests.rs`, but not the files in a folder `tests`.
     let files = files.into_iter().filter(|(file, _)| !file.contains("tests/")).collect();
     let found = imports::complaints(&files, imports::FLOORS);
     assert!(found.is_empty(), "\n{}", found.join("\n"));

@@ -1,10 +1,11 @@
-//! The protocol core from outside: scripts, tapes, laws under random input, and tests that scripts
-//! cannot express.
+//! Tests of the protocol core through its public functions: scripts, tapes, laws under random
+//! input, and tests that scripts cannot express.
 //!
-//! A script in `tests/scripts` starts with a comment that names section and rule, and runs in every
-//! [`Mode`]; docs/TAPES.md describes its lines. A script with the line `# 64 bits` or `# 32 bits` runs only
-//! if a length has that many bits, one with `# feature deflate` only in a build with it. A tape in
-//! `tests/tapes` is a recording of a connection of our client to a real server.
+//! A script in `tests/scripts` starts with a comment that names section and rule. It runs in every
+//! [`Mode`]; docs/TAPES.md describes its lines. A script with the line `# 64 bits` or `# 32 bits`
+//! runs only if a `usize` has that many bits; a script with `# feature deflate` runs only in a
+//! build with that feature. A tape in `tests/tapes` is a recording of a connection of our client to
+//! a real server.
 #![cfg(feature = "tape")]
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use moonwire::Limits;
 use moonwire::proto::*;
 use moonwire::tape::{GARBAGE, Keys, Mode, Sim, TapeEvent, run, run_all};
 
-/// The sample of RFC 6455 §1.3, so that its accept value is the right one.
+/// The nonce of the sample in RFC 6455 §1.3, so that the accept value of the sample is correct.
 const NONCE: [u8; 16] = *b"the sample nonce";
 
 fn handshake() -> Sim {
@@ -28,7 +29,7 @@ fn handshake() -> Sim {
 
 // Scripts.
 
-/// Name and text of each script.
+/// The name and text of each script that runs in this build.
 fn scripts() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scripts");
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
@@ -59,8 +60,8 @@ fn every_script_in_every_mode() {
     assert!(scripts.len() >= 60, "only {} scripts", scripts.len());
 }
 
-/// One variant per rule. The list is read from the source, so that the test fails for a new variant
-/// without a script.
+/// `Violation` has one variant for each rule. The test reads them from the source, so that it fails
+/// for a new variant without a script.
 #[test]
 fn every_violation_has_a_script() {
     let source = include_str!("../src/proto/ws/mod.rs");
@@ -69,7 +70,7 @@ fn every_violation_has_a_script() {
     let mut missing: BTreeSet<String> =
         list.lines().filter(|l| l.trim().starts_with(char::is_uppercase)).map(name).collect();
     assert!(missing.len() >= 16, "{missing:?}");
-    // No bytes of a server can cause these; `frame.rs` tests them.
+    // No bytes of a server can cause this variant; `frame.rs` tests it.
     missing.remove("UnmaskedByClient");
     if !cfg!(feature = "deflate") {
         missing.remove("Deflate");
@@ -102,14 +103,14 @@ fn a_script_fails_on_what_it_does_not_name() {
 
 // Tests that scripts cannot express.
 
-/// RFC 6455 §5.2: exactly nine first bytes are legal; any other fails at once, without a length.
+/// RFC 6455 §5.2: exactly nine first bytes are legal. Any other fails the connection at once,
+/// before a length arrives.
 #[test]
 fn nine_first_bytes() {
     let legal: Vec<u8> = (0..=255)
         .filter(|&first| {
             let mut sim = Sim::new(Settings::default());
-            // A message has begun, so a continuation is allowed, and the start of another one is
-            // not.
+            // A continuation is legal only after the start of a message.
             if first & 15 == 0 {
                 sim.feed(b"\x01\0", false);
             }
@@ -120,7 +121,7 @@ fn nine_first_bytes() {
     assert_eq!(legal, [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A]);
 }
 
-/// RFC 6455 §7.4: exactly these of all codes are allowed in a close frame, in both directions.
+/// RFC 6455 §7.4: exactly these codes are allowed in a close frame, in both directions.
 #[test]
 fn every_close_code() {
     for code in 0..=u16::MAX {
@@ -153,9 +154,9 @@ fn frames(mut wire: &[u8]) -> Vec<([u8; 4], u8, Vec<u8>)> {
     all
 }
 
-/// RFC 6455 §5.3, §10.3; faults of others, rows 18, 22 and 23: each frame of any kind has the next
-/// key, bytes that a script chose are never unmasked on the wire, and the peer receives what was
-/// sent.
+/// RFC 6455 §5.3, §10.3; faults of others, rows 18, 22 and 23: each frame of any kind has another
+/// mask key; bytes that the program has chosen are never unmasked on the wire; the server receives
+/// what was sent.
 #[test]
 fn each_frame_is_masked_with_a_fresh_key() {
     let mut sim = Sim::new(Settings::default());
@@ -189,7 +190,7 @@ fn each_frame_is_masked_with_a_fresh_key() {
     assert!(got == want);
 }
 
-/// Faults of others, row 2: a declared length alone causes no allocation.
+/// Faults of others, row 2: a declared length causes no allocation before its bytes arrive.
 #[test]
 fn memory_follows_what_arrived() {
     const KIB: usize = 1024;
@@ -212,7 +213,7 @@ fn memory_follows_what_arrived() {
             let capacity = space.buf.capacity();
             assert!(capacity <= room(arrived), "capacity {capacity} at {arrived}");
             let n = piece.len().min(arrived + 1).min(len - arrived);
-            // By turns, since a driver may do either.
+            // The caller may read in place or not: the test alternates.
             in_place = !in_place;
             sim.feed(&piece[..n], in_place);
             arrived += n;
@@ -223,8 +224,8 @@ fn memory_follows_what_arrived() {
     }
 }
 
-/// From `Limits::in_place` bytes on, the rest of a frame is read in place. In any case no byte of
-/// it is left to the caller.
+/// If at least `Limits::in_place` bytes of a frame are missing, they are read in place. In any case
+/// the session takes all bytes of the frame that have arrived.
 #[test]
 fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
     for (missing, in_place) in [(999, false), (1000, true), (1001, true)] {
@@ -239,7 +240,8 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
         sim.feed(&vec![7; missing], in_place);
         assert_eq!(sim.events.pop_front().unwrap(), ("binary".to_owned(), vec![7; missing + 10]));
     }
-    // Any rest of a frame, however short, once its message has this many bytes.
+    // If the message already has this many bytes, the rest of a frame is read in place, however
+    // short it is.
     for (there, in_place) in [(999, false), (1000, true)] {
         let limits = Limits { in_place: 1000, ..Default::default() };
         let mut sim = Sim::new(Settings { limits: Arc::new(limits), ..Default::default() });
@@ -254,8 +256,9 @@ fn a_frame_is_read_in_place_from_so_many_missing_bytes_on() {
     }
 }
 
-/// RFC 6455 §8.1: a text that is read in place is checked with its last byte, or when no more bytes
-/// are available. The events are the same whether it was checked before, in part, or not at all.
+/// RFC 6455 §8.1: the session checks a text that is read in place when its last byte arrives, or
+/// when no more bytes are available. The events are the same whether it has checked all of the
+/// text, a part or nothing before the last byte.
 #[test]
 fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_there() {
     let good = "\u{e4}\u{20ac}\u{1f642}.".repeat(120).into_bytes();
@@ -274,8 +277,8 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
     for (text, right) in cases {
         let mut head = vec![0x81, 126];
         head.extend((text.len() as u16).to_be_bytes());
-        // The head arrives with `first` bytes, then each read returns at most `most` bytes, and
-        // after every `pause` reads nothing more is available (0: never).
+        // The head arrives together with `first` bytes. After that each read returns at most `most`
+        // bytes. After every `pause` reads no more bytes are available (0: more always are).
         for first in [0, 1, 9, 400, 1_100] {
             for most in [1, 7, 333, 2_000] {
                 for pause in [0, 1, 3] {
@@ -309,7 +312,7 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
             }
         }
     }
-    // An error in a fragment is found before an error behind it.
+    // The session finds an error in a fragment before an error behind it.
     let mut sim = Sim::new(settings);
     sim.feed(b"\x01\x02a", false);
     sim.fill(&[0xFF]);
@@ -318,7 +321,8 @@ fn a_text_that_is_read_in_place_is_looked_at_when_it_ends_or_nothing_more_is_the
     assert!(sim.events.pop_front().unwrap().0.contains("NotUtf8"));
 }
 
-/// Faults of others, row 15: memory for a message of many small fragments is not moved for each.
+/// Faults of others, row 15: a message of many small fragments is not moved in memory for each of
+/// them.
 #[test]
 fn many_fragments_move_memory_seldom() {
     let limits = Limits { in_place: 0, ..Default::default() };
@@ -352,7 +356,7 @@ fn an_early_answer_loses_no_byte_of_the_request() {
     assert_eq!(sim.written, [&request[..], b"\x81\x81\0\0\0\0A"].concat());
 }
 
-/// What an observer receives: direction, FIN, opcode and length of each frame.
+/// The frames in the notes of a session: direction, FIN, opcode and length of each.
 fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     let notes = sim.session.notes().into_iter().flatten();
     let frame = |note: &mut Note| match *note {
@@ -362,8 +366,8 @@ fn notes(sim: &mut Sim) -> Vec<(Direction, bool, Opcode, usize)> {
     notes.filter_map(frame).collect()
 }
 
-/// A frame is noted when it is sent: of the pongs that a full queue holds back, only the one that
-/// is sent.
+/// The session notes a frame when it sends it. If the queue of pongs is full, pongs are discarded,
+/// and the notes do not have these.
 #[test]
 fn notes_show_only_frames_that_travel() {
     let limits = Limits { pong_queue: 1, ..Default::default() };
@@ -398,7 +402,7 @@ impl Rng {
     }
 }
 
-/// A frame as a server sends it.
+/// Appends a frame as a server sends it.
 fn frame(out: &mut Vec<u8>, fin: bool, opcode: u8, payload: &[u8]) {
     out.push(u8::from(fin) << 7 | opcode);
     match payload.len() {
@@ -430,7 +434,7 @@ impl Traffic {
             frame(&mut traffic.bytes, true, 8, b"\x0F\xA0bye");
             traffic.events.push(("closing code=4000 reason=\"bye\"".to_owned(), vec![]));
             traffic.answers.push((8, b"\x0F\xA0".to_vec()));
-            // Whatever follows is ignored.
+            // The client ignores all bytes behind the close frame.
             traffic.bytes.extend_from_slice(&GARBAGE[..rng.below(GARBAGE.len())]);
         }
         traffic
@@ -475,7 +479,7 @@ impl Traffic {
     }
 }
 
-/// Passes `bytes` in pieces of random sizes.
+/// Passes `bytes` to a new session in pieces of random sizes.
 fn in_pieces(rng: &mut Rng, mut limits: Limits, bytes: &[u8]) -> Sim {
     limits.in_place = rng.pick(&[0, 16, 65_536]);
     let limits = Arc::new(limits);
@@ -497,7 +501,7 @@ fn whole(limits: Limits, bytes: &[u8]) -> Sim {
     sim
 }
 
-/// Whole or in pieces: the same events and output.
+/// Checks that two sessions have the same events and output; returns one of them.
 fn same(a: Sim, b: Sim, seed: u64, bytes: &[u8]) -> Sim {
     assert_eq!(a.events, b.events, "seed {seed}: {bytes:02x?}");
     assert_eq!(a.session.outgoing(), b.session.outgoing(), "seed {seed}");
@@ -520,7 +524,7 @@ fn random_traffic_gives_its_events_however_it_is_cut() {
     }
 }
 
-/// Repeated words, and some noise.
+/// A text of repeated words and random numbers.
 #[cfg(feature = "deflate")]
 fn prose(rng: &mut Rng) -> String {
     let words = ["\"price\":", "käse", "🙂", "1234.5", ",{\"id\":", "true", "\\u00e4", "aaaaaaaa"];
@@ -533,9 +537,9 @@ fn prose(rng: &mut Rng) -> String {
     text
 }
 
-/// RFC 7692: the messages that one end sends, in fragments of any size and with other frames
-/// between them, are those that the other end reports, however the bytes are cut. With one byte
-/// changed, all cuts give the same result.
+/// RFC 7692: one session compresses messages, and another one reports the same messages. The frames
+/// are split into fragments of any size, other frames are between these, and the bytes arrive in
+/// pieces of any size. With one byte changed, all sizes of pieces give the same result.
 #[cfg(feature = "deflate")]
 #[test]
 fn compressed_traffic_gives_its_messages_however_it_is_cut() {
@@ -609,8 +613,7 @@ fn compressed_traffic_gives_its_messages_however_it_is_cut() {
     assert!(count > 200, "{count}");
 }
 
-/// Bytes with a valid beginning: traffic with a few bytes changed, or bytes that only look like
-/// frames.
+/// Bytes that are nearly legal: traffic with a few bytes changed, or bytes that look like frames.
 fn nearly(rng: &mut Rng) -> Vec<u8> {
     if rng.one_in(2) {
         let firsts = [0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A];
@@ -656,9 +659,9 @@ fn random_garbage_gives_the_same_end_however_it_is_cut() {
     assert!(ends.len() > 20, "{ends:?}");
 }
 
-/// The order of events: `(text | binary | pong)* closing? closed`, whatever the program does and
-/// whatever arrives; and the bytes that wait to be sent stay bounded (faults of others, rows 3, 20,
-/// 21).
+/// The events have the order `(text | binary | pong)* closing? closed`, whatever the program does
+/// and whatever arrives. The number of bytes that wait to be sent is bounded (faults of others,
+/// rows 3, 20, 21).
 #[test]
 fn random_acts_keep_order_and_bounds() {
     const QUEUE: usize = 500;
@@ -690,7 +693,8 @@ fn random_acts_keep_order_and_bounds() {
                 _ => {}
             }
             sim.pump();
-            // One message over the bound, a close frame, and the frames of keep-alive.
+            // The queue may exceed its limit by one message, a close frame, and the keep-alive
+            // pings.
             assert!(sim.session.buffered() <= QUEUE + 106 + 131 + 60 * 6, "seed {seed}");
             assert!(sim.tail.len() <= 65_536 + 14, "seed {seed}");
         }
@@ -708,7 +712,7 @@ fn random_acts_keep_order_and_bounds() {
 
 // Tapes of real servers.
 
-/// Name and text of each.
+/// The name and text of each tape.
 fn tapes() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tapes");
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
@@ -720,14 +724,13 @@ fn tapes() -> Vec<(String, String)> {
     all
 }
 
-/// Each event and each written byte is as in the recording, which was made on another machine and
-/// day.
+/// Each event and each written byte is as in the tape, which was recorded on another machine.
 #[test]
 fn every_tape_in_every_mode() {
     let tapes = tapes();
     let mut failed = String::new();
     for (name, text) in &tapes {
-        // A build without compression offers none.
+        // A build without `deflate` does not offer compression.
         if !cfg!(feature = "deflate") && text.contains(" deflate ") {
             continue;
         }
@@ -743,8 +746,8 @@ fn every_tape_in_every_mode() {
     assert!(tapes.len() >= 10, "only {} tapes", tapes.len());
 }
 
-/// No tape contains a secret, be it one by its name, by the program's choice or by its place; nor a
-/// payload unless payloads are recorded.
+/// A tape contains no secret, whether the name of a field, the program or the place in the request
+/// makes it one. It contains payloads only if payloads are recorded.
 #[test]
 fn a_tape_without_payloads_has_no_secret() {
     let (_, text) = tapes().into_iter().find(|(name, _)| name == "ws-secrets").unwrap();

@@ -1,6 +1,6 @@
-//! The README and the pages in docs show working code: each Luau block runs with the embedded
-//! server and ends by itself, and so do the command lines and the Luau examples. The Rust blocks
-//! are tested as documentation (src/lib.rs); a test here checks that src/lib.rs has all of them.
+//! The README and the pages in docs show working code. Each Luau block, each command line and each
+//! Luau example runs with the embedded server and ends without help. rustdoc tests the Rust blocks
+//! of the pages that src/lib.rs includes; a test here checks that it includes all of them.
 #![cfg(all(feature = "tls", feature = "luau", feature = "cli"))]
 
 use std::collections::BTreeMap;
@@ -63,8 +63,8 @@ fn runs(host: &[&str], script: &str) {
     }
 }
 
-/// `luau studio` and `luau executor` are scripts with that host, `luau host` is a host file, and `luau hosted`
-/// a script with the host file above it.
+/// Blocks with `luau studio` and `luau executor` are scripts with that host. A block with `luau
+/// host` is a host file, and one with `luau hosted` is a script with the host file above it.
 #[test]
 fn each_luau_block_runs() {
     let file = std::env::temp_dir().join(format!("moonwire-page-host-{}.luau", std::process::id()));
@@ -103,7 +103,8 @@ fn each_command_line_runs() {
             let args: Vec<&str> = words.split_whitespace().collect();
             let output = run(&[&["run", "--timeout", "30"], &args[..]].concat(), "");
             let errors = String::from_utf8_lossy(&output.stderr);
-            // A pin depends on the certificate in src/peer/certs; the error shows the new one.
+            // If the certificate in src/peer/certs has changed, the error shows the new pin for the
+            // page.
             assert!(output.status.success(), "{page}: {line}: {errors}");
             let warned = errors.lines().all(|line| line.starts_with("warning: --insecure: "));
             assert!(warned && errors.is_empty() != line.contains("--insecure"), "{line}: {errors}");
@@ -115,8 +116,8 @@ fn each_command_line_runs() {
     }
 }
 
-/// Rust on a page that src/lib.rs does not list would not be tested, nor a block of an unknown
-/// language.
+/// rustdoc does not test Rust on a page that src/lib.rs does not include, and no test covers a
+/// block of an unknown language.
 #[test]
 fn every_block_is_of_a_kind_that_is_looked_at() {
     let source = include_str!("../src/lib.rs");
@@ -142,7 +143,7 @@ fn every_block_is_of_a_kind_that_is_looked_at() {
         }
         assert!(!inside, "{page}: a block does not end");
     }
-    // The number when the README had all of them.
+    // The README had this many blocks of each kind when it had all of them.
     for (kind, least) in [("rust", 17), ("luau", 10), ("sh", 5), ("console", 2), ("toml", 1)] {
         assert!(count.get(kind) >= Some(&least), "{kind}: {count:?}");
     }

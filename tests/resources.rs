@@ -1,5 +1,5 @@
-//! The cost of connections: descriptors, memory, and how many are possible. Each test counts for
-//! the whole process, so these tests run one at a time, in a separate process.
+//! The cost of connections: descriptors, memory, and how many are possible. The tests measure the
+//! whole process. So they run in a separate process, one at a time.
 #![cfg(all(feature = "tls", feature = "cli", target_os = "linux"))]
 
 mod common;
@@ -12,9 +12,10 @@ use common::*;
 use moonwire::peer::{self, Running, Server};
 use moonwire::{Client, Config, Conn, Event, Limits, Reactor};
 
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Waits until no other test of this file runs.
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn echo() -> Running {
@@ -34,7 +35,7 @@ fn resident() -> usize {
 
 #[test]
 fn two_thousand_connections_one_after_another_leak_no_descriptor() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let secure = Server::bind_tls(loopback(), peer::CHAIN_PEM, peer::KEY_PEM).unwrap();
     let secure = secure.spawn().unwrap();
@@ -45,7 +46,7 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
         if i == 20 {
             before = descriptors();
         }
-        // Of five, one is over TLS and one is released by the program.
+        // Of five connections, one uses TLS, and the program releases another one.
         let url = if i % 5 == 0 { secure.url() } else { server.url() };
         let id = reactor.open(options(url)).unwrap();
         while !reactor.is_empty() {
@@ -68,18 +69,18 @@ fn two_thousand_connections_one_after_another_leak_no_descriptor() {
     }
     assert_eq!((texts, ends), (1600, 1600));
     let until = soon();
-    // The server closes its side a moment later.
+    // The server closes its side of the last connections a moment later.
     while descriptors() > before + 2 {
         assert!(Instant::now() < until, "{} descriptors, {before} before", descriptors());
         std::thread::yield_now();
     }
 }
 
-/// The socket, and a descriptor for the time of its keep-alive ping and the answers of the
-/// resolver; two where there is no timer.
+/// The descriptors are the socket, and one that reports when the keep-alive ping is due and when
+/// the resolver has answered. With `moonwire_poll` two descriptors do that.
 #[test]
 fn a_blocking_connection_has_two_descriptors() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let own = if cfg!(moonwire_poll) { 3 } else { 2 };
     let check = |answer: &'static [u8], open: &dyn Fn(&str) -> Box<dyn std::any::Any>| {
         let server = serve(move |mut p| {
@@ -101,7 +102,7 @@ fn a_blocking_connection_has_two_descriptors() {
     };
     check(b"", &|url| {
         let mut ws = options(url).connect().unwrap();
-        // It waits, with a ping that is due much later.
+        // The connection now waits, with a ping that is due much later.
         ws.read().unwrap().unwrap();
         Box::new(ws)
     });
@@ -120,10 +121,10 @@ fn a_blocking_connection_has_two_descriptors() {
 
 #[test]
 fn a_thousand_connections_on_one_reactor_each_echo() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     const CONNECTIONS: usize = 1000;
     const ROUNDS: usize = 5;
-    // Both sides are in this process.
+    // Both sides of each connection are in this process.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
@@ -179,7 +180,7 @@ fn flood(piece: Vec<u8>, count: usize) -> Scripted<()> {
 
 #[test]
 fn a_flood_at_a_slow_client_stays_in_the_kernel() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     const FLOOD: usize = 64 << 20;
     let batch = frame(0x82, &[7; 1000]).repeat(64);
     for (name, piece, message) in
@@ -197,7 +198,7 @@ fn a_flood_at_a_slow_client_stays_in_the_kernel() {
         let until = soon();
         while !over {
             assert!(Instant::now() < until, "{name}: {bytes} bytes came");
-            // A slow consumer of a fast server.
+            // The client reads slowly at first, while the server sends as fast as it can.
             if bytes < FLOOD / 4 {
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -223,8 +224,8 @@ fn a_flood_at_a_slow_client_stays_in_the_kernel() {
 
 #[test]
 fn a_declared_length_costs_nothing_until_it_arrives() {
-    // FAULTS 2: 64 connections that each promise 60 MiB.
-    let _alone = alone();
+    // FAULTS 2: 64 servers that each declare a message of 60 MiB and send little of it.
+    let _exclusive = exclusive();
     const CONNECTIONS: usize = 64;
     let server = listen(|listener| {
         let start = frame(0x82, &[7; 1 << 20])[..1000].to_vec();
@@ -235,7 +236,7 @@ fn a_declared_length_costs_nothing_until_it_arrives() {
             peer.accept(&promise);
             peers.push(peer);
         }
-        // An event to wait for, behind all promises.
+        // A reset causes the event that the client waits for, after all declarations.
         peers.pop().unwrap().reset();
         peers
     });
@@ -252,15 +253,15 @@ fn a_declared_length_costs_nothing_until_it_arrives() {
         reactor.turn(Some(until), &mut sink).unwrap();
     }
     let grown = resident().saturating_sub(before);
-    println!("promises: {grown} KiB");
+    println!("declared lengths: {grown} KiB");
     assert!(grown < 8 * 1024, "grew by {grown} KiB");
     server.join();
 }
 
 #[test]
 fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
-    // FAULTS 20, 21: a server that sends pings and reads none of the answers.
-    let _alone = alone();
+    // FAULTS 20, 21: the server sends pings and reads none of the pongs.
+    let _exclusive = exclusive();
     let pings = frame(0x89, &[7; 125]).repeat(500);
     let (enough, wait) = std::sync::mpsc::channel::<()>();
     let server = serve(move |mut p| {
@@ -283,13 +284,13 @@ fn a_flood_of_pings_at_a_full_socket_costs_no_memory() {
     server.join();
 }
 
-/// Kills a script and starts it again, a thousand times: no memory of it stays.
+/// Starts a script and kills it, a thousand times: none of its memory stays.
 #[cfg(feature = "luau")]
 #[test]
 fn a_hot_reload_leaves_nothing() {
     use moonwire::luau::{Line, Options, Runtime};
 
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let text = r#"
         local ws = WebSocket.connect((...))
@@ -314,7 +315,7 @@ fn a_hot_reload_leaves_nothing() {
         Ok(())
     });
     runtime.lua().globals().set("ready", set.unwrap()).unwrap();
-    // Its timer is due before those of the killed scripts.
+    // The timer of this script is due before those of the killed ones.
     runtime.spawn("neighbour", "task.wait(1800)", ()).unwrap();
     let (before, mut memory) = (descriptors(), Vec::new());
     for i in 0..1000 {
@@ -326,7 +327,7 @@ fn a_hot_reload_leaves_nothing() {
         }
         script.kill().unwrap();
         if i % 250 == 249 {
-            // Closing handshakes that are in progress.
+            // Waits until the closing handshakes of the killed scripts have ended.
             let until = soon();
             while descriptors() > before + 2 {
                 assert!(Instant::now() < until, "{} descriptors, {before} before", descriptors());
@@ -337,6 +338,6 @@ fn a_hot_reload_leaves_nothing() {
             memory.push(runtime.lua().used_memory());
         }
     }
-    // A script that stayed would take 8 KB; tables of the VM sometimes double.
+    // Each script that stayed would take 8 KB. The bound allows that a table of the VM doubles.
     assert!(memory[3] < memory[0] + 256 * 1024, "{memory:?}");
 }

@@ -1,6 +1,6 @@
-//! The crates that come with this one: licences, versions, origins. footprint.rs checks which
-//! crates these are; checking the advisory database needs the network and is done by hand
-//! (SECURITY.md).
+//! The dependencies of this crate: licences, versions, origins. footprint.rs checks which crates
+//! these are. No test compares them with the advisory database, which needs the network: that is
+//! done by hand (SECURITY.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::process::Command;
 const LICENCES: [&str; 8] = [
     "Apache-2.0",
     "BSD-3-Clause",
-    // The licence of webpki-roots, which is data.
+    // The licence of webpki-roots, which contains only data.
     "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
@@ -18,11 +18,10 @@ const LICENCES: [&str; 8] = [
     "Zlib",
 ];
 
-/// The system on which this test runs.
+/// Stands for the target of the system on which this test runs.
 const HOST: &str = "";
 
-/// Systems whose trees are checked separately: a crate for only one of them costs the others
-/// nothing.
+/// The targets that are checked one by one, since each may need other crates.
 const TARGETS: [&str; 5] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
@@ -31,7 +30,7 @@ const TARGETS: [&str; 5] = [
     "x86_64-pc-windows-msvc",
 ];
 
-/// The lowest versions that advisories demand: those of rows 54 and 55 in docs/FAULTS.md.
+/// The lowest versions without the faults of rows 54 and 55 in docs/FAULTS.md.
 const AT_LEAST: [(&str, [u32; 3]); 2] = [("rustls", [0, 23, 5]), ("rustls-webpki", [0, 103, 13])];
 
 struct Crate {
@@ -40,9 +39,9 @@ struct Crate {
     licence: String,
 }
 
-/// The crates of a build for `target`, build scripts included. `None` if some were never
-/// downloaded: a build fetches what its own system needs, `cargo fetch` (and so `.ci/run`) fetches
-/// all, and no test uses the network.
+/// The crates of a build for `target`, including those of build scripts. `None` if some were never
+/// downloaded: a build fetches the crates for its own system, `cargo fetch` (which `.ci/run` runs)
+/// fetches those for all systems, and no test uses the network.
 fn tree(target: &str) -> Option<Vec<Crate>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -55,7 +54,7 @@ fn tree(target: &str) -> Option<Vec<Crate>> {
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(target != HOST && text.contains("failed to download"), "{target}: {text}");
-        println!("{target}: not looked at, since not all of its crates are here: cargo fetch");
+        println!("{target}: not checked, since not all of its crates are here: cargo fetch");
         return None;
     }
     let text = String::from_utf8(output.stdout).unwrap();
@@ -75,7 +74,7 @@ fn tree(target: &str) -> Option<Vec<Crate>> {
     Some(crates)
 }
 
-/// Whether the list satisfies an SPDX expression.
+/// Whether the licences of the list satisfy this SPDX expression.
 fn may_be_used(licence: &str) -> bool {
     let spaced = licence.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -110,7 +109,7 @@ fn one(words: &[&str], at: &mut usize) -> bool {
         *at += 1;
         return fine && words.get(*at - 1) == Some(&")");
     }
-    // An exception only adds permissions.
+    // An exception adds permissions and takes none away.
     if words.get(*at) == Some(&"WITH") {
         *at += 2;
     }
@@ -159,7 +158,7 @@ fn no_crate_is_there_in_two_versions() {
     }
 }
 
-/// The packages of the lock file: the value of each line, by its key.
+/// The packages of the lock file, each as a map from the key of a line to its value.
 fn locked() -> Vec<BTreeMap<String, String>> {
     let text = include_str!("../Cargo.lock");
     let packages = text.split("[[package]]").skip(1).map(|package| {
@@ -193,18 +192,18 @@ fn all_crates_come_from_the_registry_with_a_checksum() {
     }
 }
 
-/// The strings behind a key in a JSON text, in their order.
+/// The string values of a key in a JSON text, in their order.
 fn strings<'a>(json: &'a str, key: &str) -> Vec<&'a str> {
     let start = format!("\"{key}\": \"");
     json.split(&*start).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// The components that the list (CycloneDX) names, each with its checksum: name, version, SHA-256.
+/// The components in the list (CycloneDX), each as name, version and SHA-256.
 fn components(json: &str) -> BTreeSet<[String; 3]> {
     let list = json.split("\n \"components\": [").nth(1).unwrap().split("\n ]").next().unwrap();
     let one = |text: &str| {
         let hash = strings(text, "content");
-        // The name of the crate comes before the names of its authors and of its repository.
+        // A component may have several names: that of the crate is the first.
         [strings(text, "name"), strings(text, "version"), hash]
             .map(|all| all.first().copied().unwrap_or("").to_owned())
     };
@@ -232,7 +231,7 @@ fn the_list_of_components_is_that_of_the_lock_file() {
     assert!(have.len() > 20);
     let own = json.split("\n \"components\": [").next().unwrap();
     assert!(strings(own, "version").contains(&env!("CARGO_PKG_VERSION")));
-    // For any author.
+    // The list must be the same on every machine and at any time.
     for word in ["/home/", "/root/", "/tmp/", "serialNumber", "timestamp"] {
         assert!(!json.contains(word), "{word}");
     }

@@ -1,5 +1,5 @@
-//! Which threads the script side has, and that the stand-in sleeps while nothing happens. In a
-//! separate process, so that the threads of other tests are not counted.
+//! When a runtime has a stand-in thread, and that this thread sleeps while nothing happens. The
+//! tests run in a separate process, so that they do not count the threads of other tests.
 #![cfg(all(feature = "luau", feature = "cli", feature = "tls", target_os = "linux"))]
 
 use std::sync::mpsc::channel;
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 use moonwire::luau::{Line, Options, Progress, Runtime};
 use moonwire::peer::{Running, Server};
 
-/// Tests end much earlier.
+/// The time after which a test that hangs fails. Other tests end much earlier.
 const LONG: Duration = Duration::from_secs(20);
 
-/// The tests of this file run one after another.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Waits until no other test of this file runs.
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn echo() -> Running {
     Server::bind(([127, 0, 0, 1], 0).into()).and_then(Server::spawn).unwrap()
 }
 
-/// How often each thread with this name has gone to sleep.
+/// For each thread with this name, how often it has gone to sleep.
 fn threads(name: &str) -> Vec<u64> {
     let mut all = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let path = task.unwrap().path();
-        // A thread that has ended meanwhile does not count.
+        // The thread may have ended meanwhile: then it does not count.
         let Ok(comm) = std::fs::read_to_string(path.join("comm")) else { continue };
         let Ok(status) = std::fs::read_to_string(path.join("status")) else { continue };
         let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
@@ -40,8 +40,8 @@ fn threads(name: &str) -> Vec<u64> {
 
 const NAME: &str = "moonwire-stand";
 
-/// Whether this number of threads has that name, now or soon: a thread names itself, and the system
-/// forgets a joined one a moment later.
+/// Whether this number of threads has that name, now or soon. A thread sets its name after it has
+/// started, and the system may list a joined thread for a moment.
 fn are(wanted: usize) -> bool {
     let until = Instant::now() + LONG / 2;
     while threads(NAME).len() != wanted {
@@ -53,7 +53,7 @@ fn are(wanted: usize) -> bool {
     true
 }
 
-/// A runtime whose scripts can ask for the number of stand-ins.
+/// A runtime whose scripts can check the number of stand-in threads.
 fn runtime(change: impl FnOnce(Options) -> Options) -> Runtime {
     let options = Options::new(|line: Line<'_>| panic!("{line}"));
     let runtime = Runtime::new(change(options)).unwrap();
@@ -63,7 +63,7 @@ fn runtime(change: impl FnOnce(Options) -> Options) -> Runtime {
     runtime
 }
 
-/// Passes the expected number before, with and after a connection.
+/// Checks the number of stand-in threads before a connection and while it is open.
 const SCRIPT: &str = r#"
     local url, before, with = ...
     local function expect(n, when)
@@ -89,7 +89,7 @@ fn run(mut runtime: Runtime, url: &str, with: usize) {
 
 #[test]
 fn it_comes_with_the_first_connection_and_goes_with_the_runtime() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     run(runtime(|options| options), server.url(), 1);
     assert!(are(0));
@@ -101,7 +101,7 @@ fn it_comes_with_the_first_connection_and_goes_with_the_runtime() {
 
 #[test]
 fn steps_start_none_unless_asked() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let step = |change: fn(Options) -> Options, with: usize| {
         let mut runtime = runtime(change);
@@ -117,11 +117,10 @@ fn steps_start_none_unless_asked() {
     assert!(are(0));
 }
 
-// A runtime that is dropped while its script has an open connection, and while the program still
-// owns its VM.
+// The program drops the runtime while its script has an open connection, and still owns the VM.
 #[test]
 fn it_ends_with_a_runtime_that_is_dropped_early() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let mut runtime = runtime(|options| options.stand_in(true));
     let script = "local ws = WebSocket.connect((...)) ws.OnMessage:Wait()";
@@ -130,16 +129,16 @@ fn it_ends_with_a_runtime_that_is_dropped_early() {
     let (lua, stopper) = (runtime.lua().clone(), runtime.stopper());
     drop(runtime);
     assert!(are(0));
-    // Connections that the VM opens after that have no stand-in.
+    // The VM opens a connection after that: it has no stand-in.
     lua.load("task.spawn(WebSocket.connect, ...)").call::<()>(server.url()).unwrap();
     assert!(are(0));
     stopper.stop(1001, Duration::ZERO);
 }
 
-// A time in which a thread with a tick would wake up fifty times.
+// A thread with a tick would wake up fifty times in the second in which this thread must sleep.
 #[test]
 fn it_sleeps_while_the_program_does() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo();
     let (ready, wait) = channel();
     let (runs, stopper) = channel();
@@ -169,7 +168,7 @@ fn it_sleeps_while_the_program_does() {
     loop {
         let before = threads(NAME);
         std::thread::sleep(Duration::from_secs(1));
-        // At most once, when it first goes to sleep.
+        // The first time may be the one in which the thread goes to sleep.
         if before.len() == 1 && threads(NAME) == before {
             break;
         }

@@ -1,5 +1,5 @@
 //! Scripted servers, and clients whose events are recorded.
-// Each test file uses a part of it.
+// Each test file uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod proxy;
@@ -27,7 +27,7 @@ pub fn soon() -> Instant {
     Instant::now() + LONG
 }
 
-/// A server on a thread of its own that plays `script` with one client.
+/// A server on a separate thread that plays a script with one client.
 pub struct Scripted<R> {
     pub address: SocketAddr,
     secure: bool,
@@ -53,7 +53,7 @@ pub fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Passes the listener to `script`.
+/// Starts a server: `script` gets its listener.
 pub fn listen<R: Send + 'static>(
     script: impl FnOnce(TcpListener) -> R + Send + 'static,
 ) -> Scripted<R> {
@@ -62,7 +62,7 @@ pub fn listen<R: Send + 'static>(
     Scripted { address, secure: false, thread: std::thread::spawn(move || script(listener)) }
 }
 
-/// Plays `script` with the first client.
+/// Starts a server that plays `script` with the first client.
 pub fn serve<R: Send + 'static>(script: impl FnOnce(Peer) -> R + Send + 'static) -> Scripted<R> {
     listen(move |listener| script(Peer::plain(listener.accept().unwrap().0)))
 }
@@ -77,7 +77,7 @@ pub fn serve_tls<R: Send + 'static>(
     Scripted { secure: true, ..listen(start) }
 }
 
-/// Without TLS, or with the valid certificate.
+/// The same without TLS, or over TLS with the valid certificate.
 pub fn serve_either<R: Send + 'static>(
     secure: bool,
     script: impl FnOnce(Peer) -> R + Send + 'static,
@@ -162,7 +162,7 @@ impl Peer {
         self.read(usize::from(u16::from_be_bytes([start[3], start[4]])));
     }
 
-    /// Whether the client begins its request: over TLS, whether it accepts the certificate.
+    /// Whether the client begins a request. Over TLS this shows whether it accepts the certificate.
     pub fn begins(&mut self) -> bool {
         let mut byte = [0];
         let begins = self.wire.stream().read_exact(&mut byte).is_ok();
@@ -181,7 +181,7 @@ impl Peer {
         &self.head
     }
 
-    /// The correct 101 response to the request, with `more` fields.
+    /// Reads the request; returns the correct 101 response to it, with the fields `more`.
     pub fn answer(&mut self, more: &str) -> Vec<u8> {
         let accept = accept(self.request());
         format!(
@@ -191,14 +191,15 @@ impl Peer {
         .into_bytes()
     }
 
-    /// Reads the request and accepts it; `glued` is sent in one piece with the response.
+    /// Reads the request and accepts it. Sends `glued` in one piece with the response.
     pub fn accept(&mut self, glued: &[u8]) {
         let mut answer = self.answer("");
         answer.extend_from_slice(glued);
         self.write(&answer);
     }
 
-    /// Opens the connection and never answers the close frame; returns the code of that frame.
+    /// Accepts the request and does not answer the client's close frame; returns the code of that
+    /// frame.
     pub fn ignore_the_close(mut self, glued: &[u8]) -> u16 {
         self.accept(glued);
         let code = self.close_code();
@@ -206,7 +207,7 @@ impl Peer {
         code
     }
 
-    /// The next frame: its first byte and its payload. It must be masked.
+    /// Reads the next frame, which must be masked; returns its first byte and its payload.
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
         let start = self.read(2);
         assert_eq!(start[1] & 0x80, 0x80, "RFC 6455 §5.3: a client masks every frame");
@@ -231,7 +232,7 @@ impl Peer {
         }
     }
 
-    /// The code of the close frame, which is the next frame.
+    /// Reads up to the client's close frame; returns its code.
     pub fn close_code(&mut self) -> u16 {
         let payload = self.close_frame();
         u16::from_be_bytes([payload[0], payload[1]])
@@ -245,7 +246,7 @@ impl Peer {
                 Ok(0) => return sum,
                 Ok(n) => sum += n,
                 Err(e) if is_timeout(&e) => panic!("still open"),
-                // A reset, or TLS without close_notify: closed, too.
+                // The client has reset the connection, or has ended it without close_notify.
                 Err(_) => return sum,
             }
         }
@@ -254,7 +255,7 @@ impl Peer {
     /// Reads until the client has closed; returns the bytes.
     pub fn rest_bytes(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // A reset: closed, too.
+        // An error means that the client has reset the connection.
         let _ = self.wire.stream().read_to_end(&mut bytes);
         bytes
     }
@@ -265,12 +266,13 @@ impl Peer {
     }
 }
 
-/// The value of a field of a request.
+/// The value of the field `name` in a request.
 pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|l| l.split_once(": ").filter(|(n, _)| *n == name).map(|(_, v)| v))
 }
 
-/// `Sec-WebSocket-Accept` for a request (RFC 6455 §4.2.2), by a second implementation.
+/// `Sec-WebSocket-Accept` for a request (RFC 6455 §4.2.2). This code is independent of the
+/// client's.
 pub fn accept(head: &str) -> String {
     let key = field(head, "Sec-WebSocket-Key").expect("a key");
     let mut sha1 = sha1_smol::Sha1::new();
@@ -311,7 +313,7 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
     frame(0x88, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
 }
 
-/// A stored event.
+/// An event that owns its data.
 #[derive(Debug)]
 pub enum OwnedEvent {
     Opened,
@@ -339,15 +341,15 @@ pub fn keep(event: Event<'_>) -> OwnedEvent {
     }
 }
 
-/// All events of a connection until the reactor has nothing left to do. Checks the law: `Opened?
-/// Message* Closing? Closed` or `Response? Piece* Closed`, the last exactly once.
+/// Opens one connection and returns all its events. They must have the order `Opened? Message*
+/// Closing? Closed` or `Response? Piece* Closed`.
 pub fn events(options: impl Into<Ask>, config: Config) -> Vec<OwnedEvent> {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(options).unwrap();
     run(&mut reactor, |_, _| {})
 }
 
-/// Runs a reactor with one connection to its end; calls `each` before an event is stored.
+/// Runs a reactor with one connection until it is empty; calls `each` before it stores an event.
 pub fn run<S: Sys>(
     reactor: &mut Reactor<S>,
     mut each: impl FnMut(&mut Conn<'_>, &Event<'_>),
@@ -376,7 +378,7 @@ fn check_law(reported: &[OwnedEvent]) {
     }
 }
 
-/// The error that a connection ended with, and whether it had been open.
+/// The error with which a connection ended, and whether the connection had been open.
 pub fn failure(reported: &[OwnedEvent]) -> (&Error, bool) {
     let opened = matches!(reported.first(), Some(OwnedEvent::Opened | OwnedEvent::Response(_)));
     match reported.last() {
@@ -396,7 +398,7 @@ pub struct Many {
     count: Arc<AtomicUsize>,
 }
 
-/// `script` gets the number of the connection, from 0.
+/// Starts such a server. `script` gets the number of the connection, from 0.
 pub fn many(secure: bool, script: impl Fn(usize, Peer) + Send + Sync + 'static) -> Many {
     let listener = TcpListener::bind(loopback()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -417,7 +419,7 @@ pub fn many(secure: bool, script: impl Fn(usize, Peer) + Send + Sync + 'static) 
 }
 
 impl Many {
-    /// For HTTP.
+    /// The server's URL for HTTP.
     pub fn url(&self) -> String {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}/", self.address)
@@ -430,8 +432,8 @@ impl Many {
 }
 
 impl Peer {
-    /// The next request on this connection, with its body if the request has a length; `None` if
-    /// the client has ended.
+    /// Reads the next request on this connection; returns it, with its body if it has a length.
+    /// `None`: the client has ended the connection.
     pub fn next_request(&mut self) -> Option<String> {
         self.head.clear();
         if !self.begins() {

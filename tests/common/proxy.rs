@@ -17,9 +17,9 @@ use super::{LONG, loopback};
 pub struct Setup {
     socks: bool,
     tls: Option<Arc<ServerConfig>>,
-    /// The addresses of the names in its requests.
+    /// The addresses to which the proxy resolves names.
     names: Vec<(String, SocketAddr)>,
-    /// The user name and password that it requires: for HTTP in base64.
+    /// The user name and password that the proxy requires; for HTTP in base64.
     wants: Option<String>,
     slow: bool,
 }
@@ -33,7 +33,7 @@ impl Setup {
         Setup { socks: true, ..Setup::default() }
     }
 
-    /// Clients use TLS to it.
+    /// Clients use TLS to the proxy.
     pub fn tls(self, config: Arc<ServerConfig>) -> Setup {
         Setup { tls: Some(config), ..self }
     }
@@ -43,12 +43,12 @@ impl Setup {
         self
     }
 
-    /// `user:password`, and for HTTP that in base64.
-    pub fn wants(self, who: &str) -> Setup {
-        Setup { wants: Some(who.to_owned()), ..self }
+    /// The proxy requires these credentials: `user:password`, for HTTP in base64.
+    pub fn wants(self, credentials: &str) -> Setup {
+        Setup { wants: Some(credentials.to_owned()), ..self }
     }
 
-    /// Its kernel buffers little unread data, and it reads little at a time.
+    /// The kernel buffers little unread data for the proxy, and the proxy reads little at a time.
     pub fn slow(self) -> Setup {
         Setup { slow: true, ..self }
     }
@@ -59,19 +59,19 @@ impl Setup {
             rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
         }
         let address = listener.local_addr().unwrap();
-        let (tell, visits) = channel();
+        let (sender, visits) = channel();
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
         // The thread ends with the process.
         thread::spawn(move || {
             while let Ok((tcp, _)) = listener.accept() {
                 counted.fetch_add(1, Ordering::SeqCst);
-                let (setup, tell) = (self.clone(), tell.clone());
+                let (setup, sender) = (self.clone(), sender.clone());
                 thread::spawn(move || {
                     let mut visit = Visit::default();
                     let _ = setup.serve(tcp, &mut visit);
-                    // Not every test reads it.
-                    let _ = tell.send(visit);
+                    // The send fails if the test has dropped the receiver.
+                    let _ = sender.send(visit);
                 });
             }
         });
@@ -91,7 +91,7 @@ impl Setup {
             if self.socks { self.greet(&mut client, visit) } else { self.ask(&mut client, visit) };
         match way? {
             Some((to, first)) => splice(client, to, &first, visit),
-            // It has refused, and waits until the client has read that.
+            // The proxy has refused, and waits until the client has read the answer.
             None => {
                 client.finish();
                 let _ = client.rest(&mut Vec::new());
@@ -100,21 +100,23 @@ impl Setup {
         }
     }
 
+    /// Connects to a server.
     fn lead(&self, to: &str) -> Option<TcpStream> {
         let (host, _) = to.rsplit_once(':')?;
         let known = self.names.iter().find(|(name, _)| name == host).map(|(_, to)| *to);
         TcpStream::connect(known.or_else(|| to.parse().ok())?).ok()
     }
 
-    /// `CONNECT`, or a request in absolute form: returns the target, and the first bytes for it.
+    /// Reads `CONNECT` or a request in absolute form, and answers `CONNECT`; returns a connection
+    /// to the server, and the first bytes for it.
     fn ask(&self, client: &mut Half, visit: &mut Visit) -> io::Result<Way> {
         while !visit.asked.ends_with("\r\n\r\n") {
             let byte = client.exact(1)?[0];
             visit.asked.push(byte.into());
         }
         let head = visit.asked.clone();
-        if let Some(who) = &self.wants
-            && !head.contains(&format!("Proxy-Authorization: Basic {who}\r\n"))
+        if let Some(credentials) = &self.wants
+            && !head.contains(&format!("Proxy-Authorization: Basic {credentials}\r\n"))
         {
             let answer = b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n";
             return client.write(answer).map(|()| None);
@@ -137,14 +139,15 @@ impl Setup {
         };
         let with_port = if place.contains(':') { place.to_owned() } else { format!("{place}:80") };
         let to = self.lead(&with_port).ok_or(io::ErrorKind::ConnectionRefused)?;
-        // As a correct proxy, it does not forward fields that are for it (RFC 9110 §11.7.2).
+        // A correct proxy does not forward the fields that are for it (RFC 9110 §11.7.2).
         let fields = head.lines().skip(1).filter(|line| !line.starts_with("Proxy-"));
         let lines = [format!("{method} /{path} HTTP/1.1")].into_iter();
         let lines: Vec<_> = lines.chain(fields.map(str::to_owned)).collect();
         Ok(Some((to, (lines.join("\r\n") + "\r\n").into_bytes())))
     }
 
-    /// RFC 1928, RFC 1929: `name` or `address`, preceded by the user if one was given.
+    /// Does the same with SOCKS (RFC 1928, RFC 1929). Records the target as `name` or `address`,
+    /// with the credentials before it if the proxy requires any.
     fn greet(&self, client: &mut Half, visit: &mut Visit) -> io::Result<Way> {
         let start = client.exact(2)?;
         assert_eq!(start[0], 5);
@@ -154,16 +157,16 @@ impl Setup {
             return client.write(&[5, 255]).map(|()| None);
         }
         client.write(&[5, method])?;
-        if let Some(who) = &self.wants {
+        if let Some(credentials) = &self.wants {
             let version_and_length = client.exact(2)?;
             assert_eq!(version_and_length[0], 1, "RFC 1929 §2");
             let user = client.exact(version_and_length[1].into())?;
             let len = client.exact(1)?[0];
             let password = client.exact(len.into())?;
-            let said = [&user[..], b":", &password].concat();
-            let said = String::from_utf8(said).unwrap();
-            visit.asked = format!("{said} ");
-            if &said != who {
+            let sent = [&user[..], b":", &password].concat();
+            let sent = String::from_utf8(sent).unwrap();
+            visit.asked = format!("{sent} ");
+            if &sent != credentials {
                 return client.write(&[1, 1]).map(|()| None);
             }
             client.write(&[1, 0])?;
@@ -193,7 +196,8 @@ impl Setup {
     }
 }
 
-/// The tunnel of a proxy, and the bytes that the proxy sends into it.
+/// A proxy's connection to a server, and the bytes that it sends there first; `None` if it has
+/// refused.
 type Way = Option<(TcpStream, Vec<u8>)>;
 
 /// A running proxy.
@@ -208,43 +212,43 @@ pub struct Proxying {
 pub struct Visit {
     /// The request: the head of an HTTP request, or the target of SOCKS.
     pub asked: String,
-    /// The bytes that it passed on.
+    /// The client's bytes that the proxy passed to the server.
     pub through: Vec<u8>,
     /// Whether the client ended TLS with close_notify.
     pub close_notify: bool,
 }
 
 impl Proxying {
-    /// The next connection that has ended.
+    /// Waits for the next connection that ends.
     pub fn visit(&self) -> Visit {
         self.visits.recv_timeout(LONG).expect("a connection that is over")
     }
 
-    /// The number of connections.
+    /// The number of connections so far.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// `proxy.example` with the port of this proxy; the name resolves to it.
+    /// Resolves `proxy.example` with the port of this proxy to the proxy's address.
     pub fn named(&self) -> Override {
         let (port, to) = (self.address.port(), self.address);
         Override { host: "proxy.example".into(), port, to }
     }
 
-    /// The proxy under that name.
-    pub fn proxy(&self, scheme: &str, who: &str) -> moonwire::Proxy {
-        let text = format!("{scheme}://{who}proxy.example:{}", self.address.port());
+    /// The proxy's URL with that name. `user` is empty or `user:password@`.
+    pub fn proxy(&self, scheme: &str, user: &str) -> moonwire::Proxy {
+        let text = format!("{scheme}://{user}proxy.example:{}", self.address.port());
         moonwire::Proxy::parse(&text).unwrap()
     }
 }
 
-/// One side of a connection with a client, with or without TLS.
+/// The proxy's side of a connection with a client, with or without TLS.
 struct Half {
     tcp: TcpStream,
     tls: Option<Arc<Mutex<ServerConnection>>>,
-    /// Decrypted bytes that were not read yet.
+    /// The decrypted bytes that were not read yet.
     plain: Vec<u8>,
-    /// The most bytes of one read.
+    /// One read returns at most this many bytes.
     most: usize,
     close_notify: bool,
 }
@@ -255,7 +259,7 @@ impl Half {
         Ok(Half { tcp, tls, plain: Vec::new(), most: self.most, close_notify: false })
     }
 
-    /// Some bytes; none at the end of the stream.
+    /// Reads some bytes; returns none at the end of the stream.
     fn some(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.most];
         let Some(tls) = self.tls.clone() else {
@@ -273,7 +277,7 @@ impl Half {
             while !cipher.is_empty() {
                 session.read_tls(&mut cipher)?;
                 let state = session.process_new_packets();
-                // Does the TLS handshake; returns whether it succeeded.
+                // The handshake of TLS has bytes to send, and so has an alert.
                 while session.wants_write() {
                     session.write_tls(&mut self.tcp)?;
                 }
@@ -327,7 +331,7 @@ impl Half {
         Ok(())
     }
 
-    /// Ends this side of the connection.
+    /// Ends the stream to the client, over TLS with close_notify.
     fn finish(&mut self) {
         if let Some(tls) = &self.tls {
             let mut session = tls.lock().unwrap();
@@ -343,7 +347,7 @@ impl Half {
     }
 }
 
-/// Passes bytes on in both directions until both sides have ended.
+/// Passes bytes in both directions until both sides have ended.
 fn splice(mut client: Half, mut to: TcpStream, first: &[u8], visit: &mut Visit) -> io::Result<()> {
     to.set_nodelay(true)?;
     to.write_all(first)?;

@@ -1,4 +1,4 @@
-//! TLS servers that record facts about their clients, and both kinds of clients.
+//! TLS servers that record what their clients do, and clients for `wss://` and `https://`.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -37,7 +37,7 @@ pub struct Server {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
     pub versions: Vec<&'static SupportedProtocolVersion>,
-    /// Whether it requires a certificate of its clients.
+    /// Whether the server requires client certificates.
     pub wants_client: bool,
 }
 
@@ -66,7 +66,7 @@ impl Server {
         } else {
             builder.with_no_client_auth()
         };
-        // Does not check that the key belongs to the certificate.
+        // This resolver does not check that the key belongs to the certificate.
         let key = ring::sign::any_supported_type(&self.key).unwrap();
         let certified = CertifiedKey::new(self.chain, key);
         builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
@@ -97,12 +97,12 @@ pub fn with_certificate(name: &str) -> ClientConfig {
         .unwrap()
 }
 
-/// The facts that a server has recorded about a client.
+/// What a server has recorded about a client.
 #[derive(Debug)]
 pub struct Seen {
-    /// The server name in its ClientHello (SNI).
+    /// The server name in the ClientHello (SNI).
     pub name: Option<String>,
-    /// The protocols that it offered (ALPN).
+    /// The protocols that the client offered (ALPN).
     pub protocols: Option<Vec<String>>,
     /// The result of the handshake.
     pub end: End,
@@ -114,7 +114,7 @@ pub enum End {
     Request { version: ProtocolVersion, kind: HandshakeKind, with_certificate: bool },
     /// The client refused the certificate or the handshake.
     Alert(AlertDescription),
-    /// Neither.
+    /// The connection ended otherwise.
     Other,
 }
 
@@ -134,7 +134,7 @@ impl Seen {
     }
 }
 
-/// Does a handshake, up to the first byte of a request, and records it.
+/// Does a handshake with a client, reads up to the first byte of a request, and records both.
 pub fn meet(tcp: TcpStream, config: &Arc<ServerConfig>) -> (Seen, Peer) {
     let mut peer = Peer::plain(tcp);
     let mut acceptor = Acceptor::default();
@@ -159,7 +159,7 @@ pub fn meet(tcp: TcpStream, config: &Arc<ServerConfig>) -> (Seen, Peer) {
     (seen, peer)
 }
 
-/// A server for `count` clients, one after another; it answers each.
+/// Starts a server for `count` clients, one after another. It answers each.
 pub fn answering(config: ServerConfig, count: usize) -> Scripted<Vec<Seen>> {
     let config = Arc::new(config);
     serving(count, move |tcp| {
@@ -174,7 +174,7 @@ pub fn answering(config: ServerConfig, count: usize) -> Scripted<Vec<Seen>> {
     })
 }
 
-/// A server for `count` clients, one after another.
+/// Starts a server for `count` clients, one after another. It passes the socket of each to `each`.
 pub fn serving<R: Send + 'static>(
     count: usize,
     mut each: impl FnMut(TcpStream) -> R + Send + 'static,
@@ -229,16 +229,16 @@ impl Peer {
     /// Sends close_notify of TLS.
     pub fn close_notify(&mut self) {
         self.session().send_close_notify();
-        // A client that has received everything may have closed the connection.
+        // The client may have received everything and closed the connection.
         let _ = self.wire.stream().flush();
     }
 
-    /// Whether close_notify is the next thing that the client sends.
+    /// Whether the client next sends close_notify.
     pub fn gets_close_notify(&mut self) -> bool {
         matches!(self.wire.stream().read(&mut [0]), Ok(0))
     }
 
-    /// Sends a fatal alert, as any server would for such a record.
+    /// Sends a fatal alert, as a server does when it receives a record like this one.
     pub fn alert(&mut self) {
         let mut broken = &b"\x17\x03\x03\0\x20no such record is a legal one..."[..];
         let session = self.session();
@@ -250,7 +250,7 @@ impl Peer {
     }
 }
 
-/// The two kinds of requests.
+/// The two kinds of connections over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
     /// A `wss://` URL.
@@ -289,7 +289,7 @@ impl Face {
         }
     }
 
-    /// Opens a URL.
+    /// Opens a URL and returns what the connection reported.
     pub fn tried(self, url: &str, config: Config) -> Tried {
         let lines = Shared::default();
         let observer = Some(Box::new(trace::Lines::new(lines.clone())) as Box<_>);
@@ -298,7 +298,8 @@ impl Face {
         Tried { reported, trace }
     }
 
-    /// Opens `wss://host:port/` or `https://host:port/`, which is at `to`.
+    /// Opens `wss://host:port/` or `https://host:port/`. The host resolves to `to`, and `port` is
+    /// that of `to`.
     pub fn open(self, host: &str, to: SocketAddr, tls: &Arc<ClientConfig>) -> Tried {
         let by: Override =
             format!("{host}:{}:{}:{}", to.port(), to.ip(), to.port()).parse().unwrap();
@@ -307,13 +308,13 @@ impl Face {
         self.tried(&format!("{}://{host}:{}/", self.scheme(), to.port()), config)
     }
 
-    /// The same with the host that the server listens at.
+    /// The same with the IP address of `to` as the host.
     pub fn open_at(self, to: SocketAddr, tls: &Arc<ClientConfig>) -> Tried {
         self.open(&to.ip().to_string(), to, tls)
     }
 }
 
-/// What became of a connection.
+/// The events of a connection that has ended, and its trace.
 #[derive(Debug)]
 pub struct Tried {
     pub reported: Vec<OwnedEvent>,
@@ -321,7 +322,7 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// The error that it ended with.
+    /// The error with which the connection ended, if it did.
     pub fn error(&self) -> Option<&Error> {
         match self.reported.last() {
             Some(OwnedEvent::Closed(Closed::Failed(e) | Closed::Lost(e))) => Some(e),
@@ -329,12 +330,12 @@ impl Tried {
         }
     }
 
-    /// `stage: reason` of the error that it ended with; nothing if it ended well.
+    /// `stage: reason` of this error.
     pub fn reason(&self) -> Option<String> {
         self.error().map(Error::reason)
     }
 
-    /// The same of one that was never open, which is checked.
+    /// The same. Checks that the connection was never open.
     pub fn refused(&self) -> String {
         assert!(
             matches!(self.reported[..], [OwnedEvent::Closed(Closed::Failed(_))]),
@@ -353,7 +354,7 @@ impl Tried {
     }
 }
 
-/// Text that an observer writes.
+/// The text that an observer writes.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 

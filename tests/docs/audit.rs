@@ -1,5 +1,5 @@
-//! The page for auditors: each file that it covers has a row, and the number of lines is about that
-//! of the source.
+//! Checks the page for auditors: each file that it covers has a row, and the numbers of lines are
+//! about right.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ fn is_test(file: &str) -> bool {
     file.contains("/tests/") || file.ends_with("/tests.rs")
 }
 
-/// The lines above a file's unit tests.
+/// The number of lines of a file above its unit tests.
 fn lines(file: &str) -> usize {
     let text = read(file).unwrap();
     text.split("#[cfg(test)]\nmod ").next().unwrap().lines().count()
 }
 
-/// The lines of a file, or of all files below a folder.
+/// The number of these lines of a file, or of all files below a folder.
 fn lines_of(place: &str) -> Result<usize, String> {
     match place.strip_suffix('/') {
         Some(folder) if path(folder).is_dir() => {
@@ -30,7 +30,7 @@ fn lines_of(place: &str) -> Result<usize, String> {
     }
 }
 
-/// The paths in backticks of a cell.
+/// The paths in backticks in a cell.
 fn places(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).filter(|part| part.starts_with("src/")).collect()
 }
@@ -45,10 +45,10 @@ fn rounded(n: usize) -> String {
     }
 }
 
-/// Whether a number of the page fits `n` lines: it may differ by a tenth, or by ten.
-fn tells(said: &str, n: usize) -> bool {
-    let said: usize = said.replace(',', "").parse().unwrap();
-    said.abs_diff(n) <= (n / 10).max(10)
+/// Whether a number of the page is about `n`: it may differ by a tenth, or by ten.
+fn is_about(written: &str, n: usize) -> bool {
+    let written: usize = written.replace(',', "").parse().unwrap();
+    written.abs_diff(n) <= (n / 10).max(10)
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn what_the_page_for_auditors_counts_is_so() {
         match all.iter().map(|place| lines_of(place)).sum::<Result<usize, String>>() {
             Err(e) => wrong.push(e),
             Ok(n) => {
-                if !tells(cells[1], n) {
+                if !is_about(cells[1], n) {
                     wrong.push(format!("{}: {n} lines, not {}", cells[0], cells[1]));
-                    let [old, new] = [cells[1], &rounded(n)].map(|said| format!("| {said} |"));
+                    let [old, new] = [cells[1], &rounded(n)].map(|cell| format!("| {cell} |"));
                     anew.push((line.to_owned(), line.replacen(&old, &new, 1)));
                 }
             }
@@ -90,7 +90,8 @@ fn what_the_page_for_auditors_counts_is_so() {
     assert!(files.len() > 80, "{}", files.len());
 }
 
-/// What a WebSocket without compression goes through stays short enough to be read in half a day.
+/// The code that a WebSocket without compression runs in the core stays short enough to be read in
+/// half a day.
 #[test]
 fn the_core_of_a_websocket_has_fewer_than_5500_lines() {
     let core = |folder: &str| {
@@ -103,7 +104,7 @@ fn the_core_of_a_websocket_has_fewer_than_5500_lines() {
     assert!(n < 5_500, "{n} lines, with comments, in {files:?}");
 }
 
-/// Lines about folders that the package may not have.
+/// Checks the lines of the page about folders that a package may not have.
 #[test]
 fn what_the_page_for_auditors_says_of_fuzzing_and_models_is_so() {
     if package::is_package() {
@@ -119,24 +120,24 @@ fn what_the_page_for_auditors_says_of_fuzzing_and_models_is_so() {
     assert_eq!(number(" fuzz targets"), targets.to_string());
     let folders = std::fs::read_dir(path("fuzz/corpus")).unwrap().map(|e| e.unwrap().path());
     let seeds = folders.map(|folder| std::fs::read_dir(folder).unwrap().count()).sum();
-    assert!(tells(&number(" seeds and found cases"), seeds), "{seeds} seeds");
+    assert!(is_about(&number(" seeds and found cases"), seeds), "{seeds} seeds");
     let models: usize = sources("tests/loom/src")
         .iter()
         .map(|file| read(file).unwrap().matches("#[test]").count())
         .sum();
     assert_eq!(number(" models"), models.to_string());
     let scripts = std::fs::read_dir(path("tests/scripts")).unwrap().count();
-    assert!(tells(&number(" protocol scripts"), scripts), "{scripts} scripts");
+    assert!(is_about(&number(" protocol scripts"), scripts), "{scripts} scripts");
 }
 
 #[test]
 fn numbers_are_written_and_read_alike() {
-    for (n, said) in
+    for (n, written) in
         [(3, "5"), (26, "25"), (199, "200"), (204, "200"), (1953, "1,950"), (4917, "4,900")]
     {
-        assert_eq!(rounded(n), said, "{n}");
-        assert!(tells(said, n), "{n}");
+        assert_eq!(rounded(n), written, "{n}");
+        assert!(is_about(written, n), "{n}");
     }
-    assert!(!tells("100", 120) && !tells("1,000", 1_200) && tells("1,000", 1_099));
+    assert!(!is_about("100", 120) && !is_about("1,000", 1_200) && is_about("1,000", 1_099));
     assert_eq!(places("`src/a.rs`, `src/b/` and `c`"), ["src/a.rs", "src/b/"]);
 }

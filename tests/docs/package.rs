@@ -1,5 +1,5 @@
-//! The documents name files of the repository, and the crate's package does not have all of them:
-//! this knows which files cargo leaves out, and prints each file that could not be checked.
+//! The documents name files of the repository, and the crate's package does not have all of them.
+//! This module finds out which files cargo leaves out, and prints each file that it cannot check.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::{path, read};
 
-/// Workspaces of their own, which cargo puts into no package.
+/// The folders with separate workspaces, which cargo does not put into the package.
 pub(crate) const WORKSPACES: [&str; 8] = [
     "bench",
     "fuzz",
@@ -19,9 +19,10 @@ pub(crate) const WORKSPACES: [&str; 8] = [
     "tests/types",
 ];
 
-static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Whether this is the crate's package: cargo stores our manifest beside its own.
+/// Whether this is the crate's package: only there cargo stores the original manifest beside the
+/// one that it has written.
 pub(crate) fn is_package() -> bool {
     path("Cargo.toml.orig").exists()
 }
@@ -33,8 +34,8 @@ fn patterns(manifest: &str) -> Vec<&str> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// Whether a pattern of our manifest matches a file: it names a folder or a file, or has one `*` in
-/// a name.
+/// Whether a pattern of our manifest matches a file. The pattern is the path of a folder or of a
+/// file, or has one `*` in a name.
 fn means(pattern: &str, file: &str) -> bool {
     let pattern =
         pattern.strip_prefix('/').unwrap_or_else(|| panic!("{pattern}: not from the root"));
@@ -53,11 +54,11 @@ fn excluded(manifest: &str, file: &str) -> bool {
         Some(pattern) => means(pattern, file).then_some(false),
         None => means(pattern, file).then_some(true),
     };
-    // The last match counts, as in a .gitignore.
+    // The last pattern that matches counts, as in a .gitignore.
     patterns(manifest).into_iter().rev().find_map(by).unwrap_or(false)
 }
 
-/// Whether a file is in a workspace of its own.
+/// Whether a file is in one of the separate workspaces.
 pub(crate) fn is_of_workspace(file: &str) -> bool {
     WORKSPACES.iter().any(|folder| means(&format!("/{folder}"), file))
 }
@@ -70,7 +71,7 @@ pub(crate) fn holds(file: &str) -> bool {
 /// Whether a file is absent because this is a package. Absent files are printed.
 pub(crate) fn lacks(file: &str) -> bool {
     let lacks = is_package() && !path(file).exists() && !holds(file);
-    if lacks && SAID.lock().unwrap().insert(file.to_owned()) {
+    if lacks && PRINTED.lock().unwrap().insert(file.to_owned()) {
         println!("!!! NOT CHECKED in a package, which does not hold it: {file}");
     }
     lacks
@@ -98,7 +99,7 @@ fn the_workspaces_are_those_that_are_there() {
         assert!(found.is_empty(), "{found:?}");
         return;
     }
-    // Not those inside a workspace.
+    // Folders inside another workspace do not count.
     let outer = |folder: &&String| {
         !found
             .iter()

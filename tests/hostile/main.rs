@@ -1,5 +1,5 @@
-//! Runs moonwire against a hostile server, over real sockets: every case of `cases.txt`, and their
-//! table, docs/STRICTNESS.md, in which other clients have columns (tests/peers).
+//! Runs moonwire against a hostile server over real sockets: every case of `cases.txt`. Also checks
+//! the table of the cases, docs/STRICTNESS.md, in which other clients have columns (tests/peers).
 #![cfg(all(feature = "tls", feature = "cli"))]
 
 #[path = "../common/mod.rs"]
@@ -37,7 +37,7 @@ fn each_of_256_first_bytes() {
             (0, 3..=7 | 11..) => (format!("failed ReservedOpcode({opcode})"), "1002"),
             (0, 8..=10) if b < 0x80 => ("failed FragmentedControl".into(), "1002"),
             (0, 0) => ("failed ContinuationFirst".into(), "1002"),
-            // A message or the start of one, a close, a ping, a pong; then the stream ends.
+            // A message or its first fragment, a close, a ping, or a pong; then the stream ends.
             (0, 1) if b >= 0x80 => ("text \"\"; lost Eof".into(), "none"),
             (0, 2) if b >= 0x80 => ("binary \"\"; lost Eof".into(), "none"),
             (0, 1 | 2) => ("lost Eof".into(), "none"),
@@ -63,7 +63,7 @@ fn the_cases_are_many_and_each_has_an_id_of_its_own() {
 }
 
 /// The variants of `Violation`, `HandshakeError` with `HeadError`, `HttpError` with `SseError`, and
-/// those of `ErrorKind` that a server can cause.
+/// the variants of `ErrorKind` that a server can cause.
 const KINDS: &str = "
     ReservedBits ReservedOpcode FragmentedControl LongControl MaskedByServer LengthNotMinimal
     LengthTopBit ContinuationFirst MessageInMessage CloseLength CloseCode CloseReason NotUtf8
@@ -87,7 +87,7 @@ fn every_kind_of_error_that_a_server_can_cause_has_a_case() {
     }
 }
 
-/// The variants of `ProxyError`, and those of `HeadError` that each need a different part of the
+/// The variants of `ProxyError`, and the variants of `HeadError` that concern different parts of a
 /// head.
 const OF_PROXY: &str = "
     Status NotHttp StatusLine LineEnd Control Field LongLine LongHead ManyFields ManyInterim Early
@@ -115,8 +115,5 @@ fn the_strictness_table_is_that_of_the_cases() {
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     let other = want.lines().zip(there.lines()).find(|(a, b)| a != b);
-    assert!(
-        there == want,
-        "{path} is not what the cases say; MOONWIRE_BLESS=1 writes it: {other:?}"
-    );
+    assert!(there == want, "{path} differs from the cases; MOONWIRE_BLESS=1 writes it: {other:?}");
 }

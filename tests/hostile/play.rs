@@ -1,6 +1,6 @@
-//! The hostile server: plays one case with one client and records the result. Uses only std and the
-//! hash of the accept key, since `tests/peers` uses it, too.
-// Each of its two users needs only a part.
+//! The hostile server: it plays one case with one client and records what the client did. It uses
+//! only std and SHA-1, for the accept value, since `tests/peers` uses this file, too.
+// Each of the two users needs only a part of this file.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use crate::timeout::is_timeout;
 pub trait Link: Read + Write + Send {
     fn tcp(&self) -> &TcpStream;
 
-    /// How TLS ends the stream.
+    /// Sends close_notify, over TLS.
     fn close_notify(&mut self) {}
 }
 
@@ -24,20 +24,20 @@ impl Link for TcpStream {
     }
 }
 
-/// The facts that the server has recorded.
+/// What the server has seen of the client.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The requests; a connection that ended without a request adds none.
     pub requests: Vec<String>,
     /// The frames, such as `pong "x"`, and the close code.
     pub frames: Vec<String>,
-    /// The code of the client's close frame; `empty` if it had none.
+    /// The code of the client's close frame; `empty` if the frame had none.
     pub close: Option<String>,
-    /// Bytes behind that frame, or any bytes if none are expected.
+    /// The number of bytes behind that frame, or of all bytes if none are expected.
     pub late: usize,
     /// Whether the client closed the connection.
     pub closed: bool,
-    /// Actions that no client may take.
+    /// What the client did that no client may do.
     pub wrong: Option<String>,
 }
 
@@ -49,13 +49,14 @@ impl Seen {
     }
 }
 
-/// Sent to a client that should have failed the connection and did not: a message, and a moment
-/// later, if it has not closed, a close frame.
+/// What the server sends where the client must fail the connection: a message, and after a moment
+/// a close frame if the client has not closed. A client that did not fail reports the one and
+/// answers the other.
 const PROBE: [&[u8]; 2] = [b"\x81\x07went on", b"\x88\x02\x03\xE8"];
 const MOMENT: Duration = Duration::from_millis(300);
 
 /// Plays `case` with the client that connects to `listener`. If the client does nothing for the
-/// time of `patience`, the connection is closed.
+/// time of `patience`, the server closes the connection.
 pub fn play(
     case: &Case,
     listener: &TcpListener,
@@ -77,7 +78,7 @@ pub fn play(
                 player = Player::new(case, link, seen, patience);
                 player.greet();
             } else if player.step(step).is_err() {
-                // The client has closed; its bytes are still to be read.
+                // The client has closed: the server still reads its bytes.
                 break;
             }
         }
@@ -99,7 +100,7 @@ fn accept(
     wrap: &dyn Fn(TcpStream) -> Box<dyn Link>,
     patience: Duration,
 ) -> Option<Box<dyn Link>> {
-    // A process may start slowly.
+    // The client may be a process that starts slowly.
     let until = Instant::now() + patience.max(Duration::from_secs(20));
     listener.set_nonblocking(true).unwrap();
     loop {
@@ -118,11 +119,11 @@ struct Player<'a> {
     case: &'a Case,
     link: Box<dyn Link>,
     seen: Seen,
-    /// From the last request.
+    /// The accept value for the last request; empty until it is needed.
     accept: String,
-    /// Not yet written.
+    /// The bytes that are not yet written.
     out: Vec<u8>,
-    /// The bytes behind the request.
+    /// The received bytes behind the request.
     got: Vec<u8>,
     patience: Duration,
     over: bool,
@@ -138,7 +139,8 @@ impl Player<'_> {
         Player { case, link, seen, accept, out, got, patience, over: false }
     }
 
-    /// Reads the request, or the ClientHello if the server does not use TLS.
+    /// Reads the request, the greeting of SOCKS, or the ClientHello if a server without TLS gets
+    /// one.
     fn greet(&mut self) {
         if self.case.tls.as_deref() == Some("raw") {
             let mut start = [0; 5];
@@ -149,14 +151,14 @@ impl Player<'_> {
             return;
         }
         if self.case.is_socks() {
-            let _ = self.hear_greeting();
+            let _ = self.read_greeting();
             return;
         }
         self.request();
     }
 
-    /// Reads the start of SOCKS: the authentication methods that the client offers.
-    fn hear_greeting(&mut self) -> io::Result<()> {
+    /// Reads the greeting of SOCKS: the authentication methods that the client offers.
+    fn read_greeting(&mut self) -> io::Result<()> {
         let mut start = [0; 2];
         self.link.read_exact(&mut start)?;
         let mut methods = vec![0; start[1].into()];
@@ -173,7 +175,6 @@ impl Player<'_> {
         Ok(())
     }
 
-    /// Reads a request.
     fn request(&mut self) {
         // Closing a socket with an unread byte resets the connection.
         let end: &[u8] =
@@ -192,8 +193,8 @@ impl Player<'_> {
         self.accept.clear();
     }
 
-    /// Reads this many bytes and compares them.
-    fn hear(&mut self, len: usize, pieces: &[Piece]) -> io::Result<()> {
+    /// Reads this many bytes and compares them with `pieces`.
+    fn expect(&mut self, len: usize, pieces: &[Piece]) -> io::Result<()> {
         self.flush()?;
         let mut got = vec![0; len];
         self.link.read_exact(&mut got)?;
@@ -252,7 +253,7 @@ impl Player<'_> {
                 self.over = true;
             }
             Step::Hold | Step::Next => self.flush()?,
-            Step::Hear(len, pieces) => self.hear(*len, pieces)?,
+            Step::Hear(len, pieces) => self.expect(*len, pieces)?,
             Step::Request => {
                 self.flush()?;
                 self.request();
@@ -327,7 +328,8 @@ impl Player<'_> {
         self.case.is_websocket() && frames(&self.got).2.is_some()
     }
 
-    /// Sends the rest, ends the stream behind the client's close frame, and reads to the end.
+    /// Sends the waiting bytes, ends the stream after the client's close frame, and reads to the
+    /// end.
     fn finish(mut self) -> Seen {
         if !self.over {
             let probes = self.case.probes();
@@ -346,7 +348,7 @@ impl Player<'_> {
             self.seen.closed = true;
         }
         if self.case.tls.as_deref() == Some("raw") {
-            // Alerts are possible, but no frame.
+            // The client may send alerts, and no frame.
         } else if self.case.is_websocket() {
             let (frames, late, close, wrong) = frames(&self.got);
             self.seen.wrong = self.seen.wrong.or(wrong);
@@ -360,7 +362,7 @@ impl Player<'_> {
     /// Whether the client closed; `false` if nothing arrives for the time of `patience`.
     fn read_to_end(&mut self, patience: Duration) -> bool {
         let _ = self.link.tcp().set_read_timeout(Some(patience));
-        // A client that waits for an answer to its close frame gets none.
+        // In a case that ends with these steps, the server does not answer the close frame.
         let mut answered = self.case.steps.ends_with(&[Step::Await, Step::Hold]);
         loop {
             if !answered && self.client_closes() {
@@ -379,8 +381,8 @@ impl Player<'_> {
 
 type Frames = (Vec<String>, usize, Option<String>, Option<String>);
 
-/// The frames of a client; the bytes behind its close frame; its close code; the rules that the
-/// frames break.
+/// The frames of a client; how many bytes follow its close frame; its close code; the first rule
+/// that a frame breaks.
 fn frames(mut bytes: &[u8]) -> Frames {
     let mut all = Vec::new();
     while let Some((first, masked, payload, size)) = frame(bytes) {
@@ -388,7 +390,7 @@ fn frames(mut bytes: &[u8]) -> Frames {
         let wrong = match first {
             _ if !masked => Some("a frame without a mask"),
             0x81 | 0x82 | 0x88 | 0x89 | 0x8A => None,
-            _ => Some("a frame that nobody asked for"),
+            _ => Some("an unexpected frame"),
         };
         match first {
             0x88 => {
@@ -411,7 +413,8 @@ fn frames(mut bytes: &[u8]) -> Frames {
     (all, 0, None, cut)
 }
 
-/// First byte, whether it is masked, the payload, and the size of the whole frame.
+/// The first frame of `bytes`: its first byte, whether it is masked, the payload, and the size of
+/// the whole frame.
 fn frame(bytes: &[u8]) -> Option<(u8, bool, Vec<u8>, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let number = |b: &[u8]| b.iter().fold(0, |n, &b| n << 8 | usize::from(b));
@@ -440,7 +443,7 @@ fn accept_value(request: &str) -> String {
     sha1.update(key.unwrap_or_default().as_bytes());
     sha1.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let mut bytes = sha1.digest().bytes().to_vec();
-    // 20 bytes are 27 digits, the last of which has two unused bits.
+    // In Base64, 20 bytes are 27 digits. The last one has two unused bits.
     bytes.push(0);
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

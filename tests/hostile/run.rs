@@ -1,4 +1,4 @@
-//! Runs moonwire against cases, with many connections of one reactor at a time.
+//! Runs moonwire against cases. One reactor runs many of them at a time.
 
 use std::fmt::Debug;
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::common::{LONG, loopback, server_config, soon, trusting};
 use crate::play::{Link, Seen, play};
 use crate::script::{Case, collapse, shown};
 
-/// The number of connections at a time.
+/// How many connections run at a time.
 const BATCH: usize = 40;
 
 type Secure = StreamOwned<ServerConnection, TcpStream>;
@@ -43,7 +43,7 @@ struct Running<'a> {
     reported: Vec<String>,
     body: Vec<u8>,
     opened: bool,
-    /// How often it ended, and the text of the error.
+    /// How many final events came, and the text of the error.
     ends: usize,
     error: Option<String>,
 }
@@ -239,7 +239,7 @@ impl Running<'_> {
         }
     }
 
-    /// The result of a case, as text.
+    /// Checks the result of a case; the error lists all that is unexpected.
     fn verdict(self) -> Result<(), String> {
         let Running { case, url, reported, error, ends, .. } = self;
         let seen = self.server.join().map_err(|_| format!("{}: the server", case.id))?;
@@ -249,8 +249,8 @@ impl Running<'_> {
             let close = wire.rsplit(", ").next().unwrap_or_default();
             wire = format!("pongs, {close}");
         }
-        let said = error.as_deref().unwrap_or_default();
-        // Over redirects the URL is that of the last request, on the same port.
+        let text = error.as_deref().unwrap_or_default();
+        // After redirects an error has the URL of the last request, with the same port.
         let port = format!(":{}/", url.rsplit(':').next().unwrap().trim_end_matches('/'));
         let line = |text: &str| {
             let fine = |c: char| !c.is_control() && (c.is_ascii() || "§…".contains(c));
@@ -273,13 +273,13 @@ impl Running<'_> {
         check(seen.late == 0, format!("{} bytes behind the end", seen.late));
         check(seen.closed, "the connection was not closed".into());
         check(seen.wrong.is_none(), format!("the client sent {:?}", seen.wrong));
-        check(error.is_none() || line(said), format!("a bad text: {said:?}"));
+        check(error.is_none() || line(text), format!("a bad text: {text:?}"));
         if let Some((_, Some(user))) = &case.proxy {
             let password = user.split_once(':').map_or("", |(_, password)| password);
-            check(!said.contains(password), format!("{said} repeats the password"));
+            check(!text.contains(password), format!("{text} repeats the password"));
         }
         if let Some(part) = &case.error {
-            check(said.contains(part.as_str()), format!("{said} does not say {part}"));
+            check(text.contains(part.as_str()), format!("{text} does not contain {part}"));
         }
         for (number, has, text) in &case.asked {
             let request = seen.requests.get(number - 1).map_or("", |r| r);
@@ -289,7 +289,10 @@ impl Running<'_> {
             );
         }
         if case.tls.is_some() && want.starts_with("refused Certificate") {
-            check(seen.requests.is_empty(), "a request to a server that nobody trusts".into());
+            check(
+                seen.requests.is_empty(),
+                "a request to a server without a valid certificate".into(),
+            );
         }
         if wrong.is_empty() { Ok(()) } else { Err(format!("{}: {}", case.id, wrong.join("; "))) }
     }
@@ -303,7 +306,7 @@ fn close(frame: &CloseFrame) -> String {
     }
 }
 
-/// An error, shown by the names of its variants.
+/// The names of an error's variants.
 fn kind(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::Violation(v) => format!("{v:?}"),

@@ -1,13 +1,13 @@
 //! The cases of `cases.txt`: what a hostile server does, and the expected result of a strict
-//! client. The start of that file explains the format. Uses only std, since `tests/peers` uses it,
-//! too.
-// Each of its two users needs only a part.
+//! client. The start of that file explains the format. This file uses only std, since `tests/peers`
+//! uses it, too.
+// Each of the two users needs only a part of this file.
 #![allow(dead_code, unreachable_pub)]
 
 /// One case.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// `H-FR-003`. It never changes, and is never used for another case.
+    /// Such as `H-FR-003`. It never changes, and no other case ever gets it.
     pub id: String,
     /// The section of an RFC, or the row of FAULTS.
     pub rule: String,
@@ -16,34 +16,36 @@ pub struct Case {
     pub client: Vec<String>,
     /// The server's certificate; `raw` if it does not use TLS.
     pub tls: Option<String>,
-    /// If the server is a proxy: its protocol, and perhaps user and password.
+    /// If the server is a proxy: its protocol, and the user name with password if it needs them.
     pub proxy: Option<(String, Option<String>)>,
     pub steps: Vec<Step>,
-    /// The events of the client, the end last.
+    /// The events that the client reports; the last one is the end.
     pub want: Vec<String>,
     /// The frames that the server receives.
     pub wire: Option<String>,
     /// A part of the error's text.
     pub error: Option<String>,
-    /// What a request must have or must not have: its number, which of the two, and the text.
+    /// What requests must have or must not have: the number of the request, which of the two, and
+    /// the text.
     pub asked: Vec<(usize, bool, String)>,
-    /// The number of connections over which the steps are played.
+    /// On how many connections, one after the other, all steps are played.
     pub times: usize,
     /// Why other clients do not run this case.
     pub ours: Option<String>,
-    /// A hash of everything that determines a client's verdict.
+    /// A hash of all lines that determine a client's verdict.
     pub mark: u32,
 }
 
 /// A step of the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Adds these bytes to the waiting ones: the next step sends them.
     Say(Vec<Piece>),
-    /// Sends what was written so far, then waits for a moment.
+    /// Sends the waiting bytes, then waits for a moment.
     Cut,
-    /// Byte by byte.
+    /// Sends these bytes one by one.
     Drip(Vec<Piece>),
-    /// Until the client closes.
+    /// Sends these bytes repeatedly until the client closes.
     Flood(Vec<Piece>),
     /// The same with pauses.
     Slow(Vec<Piece>),
@@ -51,14 +53,14 @@ pub enum Step {
     Await,
     /// Ends the stream, over TLS with close_notify.
     Eof,
-    /// Ends it without close_notify.
+    /// Ends the stream without close_notify.
     CutOff,
     Reset,
     /// Does nothing more.
     Hold,
-    /// The client connects again.
+    /// Waits until the client closes and connects again.
     Next,
-    /// Reads this many bytes, and compares them if the line has them.
+    /// Reads this many bytes and compares them with these.
     Hear(usize, Vec<Piece>),
     /// Reads another request on the same connection.
     Request,
@@ -67,7 +69,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     Bytes(Vec<u8>),
-    /// The correct 101 response without the empty line at its end.
+    /// The correct 101 response without its final empty line.
     Answer,
     /// The value of `Sec-WebSocket-Accept`.
     Accept,
@@ -83,7 +85,7 @@ pub struct Group {
 }
 
 impl Case {
-    /// Whether it begins with SOCKS.
+    /// Whether the server is a SOCKS proxy.
     pub fn is_socks(&self) -> bool {
         self.proxy.as_ref().is_some_and(|(scheme, _)| scheme.starts_with("socks"))
     }
@@ -92,13 +94,13 @@ impl Case {
         self.client[0] == "ws"
     }
 
-    /// Whether other clients run it.
+    /// Whether other clients run this case.
     pub fn is_for_others(&self) -> bool {
         let plain = self.tls.is_none() && self.proxy.is_none();
         self.is_websocket() && plain && self.ours.is_none()
     }
 
-    /// A setting of the client: `message` of `message=1000`.
+    /// The value of a setting of the client: `1000` for `message` of `message=1000`.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.client.iter().find_map(|w| w.strip_prefix(name)?.strip_prefix('='))
     }
@@ -108,7 +110,7 @@ impl Case {
         self.want.last().map_or("", |end| end)
     }
 
-    /// Whether a client that has not failed gets more bytes, which show that.
+    /// Whether the server sends more bytes at the end, which show if a client has not failed.
     pub fn probes(&self) -> bool {
         let last = matches!(self.steps.last(), Some(Step::Say(_) | Step::Cut | Step::Drip(_)));
         let fails = ["failed", "refused"].iter().any(|e| self.end().starts_with(e));
@@ -127,7 +129,7 @@ pub fn parse(text: &str) -> Vec<Group> {
             [] => {}
             [first, ..] if first.starts_with("== ") => {
                 groups.push(Group { title: first[3..].to_owned(), cases: Vec::new() });
-                assert_eq!(lines.len(), 1, "a heading stands alone: {first}");
+                assert_eq!(lines.len(), 1, "a line follows a heading directly: {first}");
             }
             [first, ..] => {
                 let read = case(&lines).unwrap_or_else(|e| panic!("{first}: {e}"));
@@ -173,7 +175,7 @@ fn case(lines: &[&str]) -> Result<Case, String> {
     Ok(case)
 }
 
-/// `2 has Cookie: a`
+/// Parses `2 has Cookie: a`.
 fn asked(text: &str) -> Option<(usize, bool, String)> {
     let (number, rest) = text.split_once(' ')?;
     let (which, what) = rest.split_once(' ')?;
@@ -184,7 +186,7 @@ fn asked(text: &str) -> Option<(usize, bool, String)> {
 fn step(word: &str, rest: &str) -> Result<Step, String> {
     Ok(match word {
         "peer" => Step::Say(pieces(rest)?),
-        // The correct response, and frames in one piece with it.
+        // The correct response, with frames in one piece with it.
         "open" => Step::Say(pieces(&format!("@101 \"\\r\\n\" {rest}"))?),
         "drip" => Step::Drip(pieces(rest)?),
         "flood" => Step::Flood(pieces(rest)?),
@@ -210,7 +212,7 @@ fn step(word: &str, rest: &str) -> Result<Step, String> {
     })
 }
 
-/// `@101 89 05 "Hello\r\n" 00*3`
+/// Parses `@101 89 05 "Hello\r\n" 00*3`.
 fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     let (mut all, mut rest): (Vec<Piece>, _) = (Vec::new(), text.trim_start());
     while let Some(c) = rest.chars().next() {
@@ -269,13 +271,13 @@ fn quoted(text: &str) -> Result<(Vec<u8>, usize), String> {
     Err("quote without end".into())
 }
 
-/// FNV-1a over the lines.
+/// FNV-1a over the lines, except for `error`: other clients have other texts.
 fn mark(lines: &[&str]) -> u32 {
     let bytes = lines.iter().filter(|l| !l.starts_with("error ")).flat_map(|l| l.bytes());
     bytes.fold(0x811C_9DC5, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
 }
 
-/// Shows bytes as in the cases: short ones quoted or as hex, long ones by their number.
+/// Shows bytes as the cases do: short ones quoted or as hex, long ones as their number.
 pub fn shown(bytes: &[u8]) -> String {
     let plain = |b: &u8| (b' '..=b'~').contains(b) && !b"\"\\;".contains(b);
     match bytes {
@@ -285,7 +287,7 @@ pub fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// Joins equal items in a row with their count: `pong "" *10`.
+/// Joins equal items in a row into one with their count: `pong "" *10`.
 pub fn collapse(all: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut runs: Vec<(String, usize)> = Vec::new();
     for one in all {

@@ -1,5 +1,5 @@
-//! docs/STRICTNESS.md: the cases, the results of moonwire, and those of other clients when they
-//! were last run.
+//! The text of docs/STRICTNESS.md: the cases, the results of moonwire, and the results of other
+//! clients from their last run.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ chosen: LF alone may be taken for the end of a line (RFC 9112 §2.2), `Sec-WebSo
 a limit is everybody's own, and nobody has to decide at the first byte that decides.
 ";
 
-/// Known faults of other programs that cases are made from, by their number in this project.
+/// Known faults of other programs for which there are cases, with their numbers in docs/FAULTS.md.
 const FAULTS: [(u32, &str); 46] = [
     (2, "CVE-2022-35922 websocket (Rust): memory for a declared length"),
     (4, "CVE-2020-27813 gorilla: the length of a message overflows"),
@@ -98,7 +98,7 @@ const CLIENTS: [&str; 5] =
 struct Results {
     client: &'static str,
     version: String,
-    /// The file: one case in a line.
+    /// The text of the file, with one case in each line.
     text: String,
 }
 

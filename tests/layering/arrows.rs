@@ -1,11 +1,11 @@
-//! Finds the arrows: one runs from a file to the file that defines a name which it uses, through
-//! any list of `pub use`.
+//! Finds the arrows. An arrow runs from a file that uses a name to the file that defines the name,
+//! through any list of `pub use`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Files, Meaning, Mention, Tree, Use};
 
-/// Paths into other crates begin with one of these.
+/// The first names of paths into other crates.
 const OUTSIDE: &[&str] = &[
     "alloc",
     "base64",
@@ -27,7 +27,7 @@ const OUTSIDE: &[&str] = &[
     "zlib_rs",
 ];
 
-/// The library, as the command names it.
+/// The name of the library in paths of the command.
 const LIBRARY: &str = "moonwire";
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,11 +38,11 @@ enum Place {
     Outside,
 }
 
-/// The files from which a file uses names, with these names.
+/// The arrows, each as the using file and the defining file, with the names that are used.
 pub(super) type Arrows = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// The `use` lines on the current path, each with the name that is searched: a glob may lead back
-/// to itself.
+/// The `use` lines that are being followed, each as module, number and the searched name. A glob
+/// may lead back to itself: the trail ends such a search.
 type Trail = Vec<(usize, usize, String)>;
 
 /// All arrows, and the names that could not be resolved.
@@ -69,8 +69,8 @@ impl Seer<'_> {
             self.complain(me, import.line, &import.path);
         }
         for place in places {
-            // A module that exports names of its own children is a list; names that its code uses
-            // count separately. Names behind the glob of an enum are unknown.
+            // An export of names of the module's own children is a list, not a use; names in the
+            // module's code count separately. A glob counts, since the names behind it are unknown.
             let is_list = import.is_public && !import.is_glob;
             if !matches!(place, Place::Item(of, _) if is_list && self.tree.is_below(of, me)) {
                 self.arrow(me, place);
@@ -109,15 +109,16 @@ impl Seer<'_> {
         }
     }
 
-    /// The targets of a path in `me`. `Vec`, since a name may be a module and a function, and since
-    /// a module may exist twice.
+    /// The targets of a path in `me`. There may be several: a name may be a module and a function,
+    /// and a module may exist twice.
     fn resolve(&self, me: usize, path: &[String], trail: &mut Trail) -> Vec<Place> {
         let mut places = self.first(me, path, trail);
         for name in &path[1..] {
             let next = |place| match place {
                 Place::Module(of) if name == "super" => self.above(of),
                 Place::Module(of) => self.look_up(of, name, trail),
-                // A variant, or an item of a type; functions have no items below them.
+                // A function has no items below it. Below a type, the name is a variant or an item
+                // of the type.
                 Place::Item(_, ref of) if of.starts_with(char::is_lowercase) => vec![],
                 place => vec![place],
             };
@@ -151,7 +152,7 @@ impl Seer<'_> {
         self.tree.modules[me].parent.map_or(me, |parent| self.root(parent))
     }
 
-    /// The meaning of `name` in a module: globs count if nothing else has the name.
+    /// The meaning of `name` in a module. Globs count if nothing else in the module has the name.
     fn look_up(&self, me: usize, name: &str, trail: &mut Trail) -> Vec<Place> {
         let module = &self.tree.modules[me];
         let mut places = Vec::new();
@@ -169,7 +170,7 @@ impl Seer<'_> {
         places
     }
 
-    /// The meaning of `name` in a module, by the `use` with this number.
+    /// What the `use` with this number gives `name` as its meaning.
     fn follow(&self, me: usize, number: usize, name: &str, trail: &mut Trail) -> Vec<Place> {
         let step = (me, number, name.to_owned());
         if trail.contains(&step) {
@@ -181,7 +182,7 @@ impl Seer<'_> {
         if import.is_glob {
             let below = |place| match place {
                 Place::Module(of) => self.look_up(of, name, trail),
-                // The variants of an enum: the arrow to the enum exists already.
+                // A glob of an enum: the arrow to the enum exists already.
                 _ => vec![],
             };
             places = places.into_iter().flat_map(below).collect();

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::arrows::{Arrows, arrows};
 use super::tree::Files;
 
-/// Files and folders below `src`, from the bottom up: no file uses a file on a higher floor. The
-/// longest entry that matches a file counts.
+/// The floors, from the bottom up, with their files and folders below `src`. No file uses a file on
+/// a higher floor. If several entries match a file, the longest one counts.
 pub(crate) const FLOORS: &[&[&str]] = &[
     &["limits.rs", "puff.rs"],
     // The core.
@@ -31,14 +31,14 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["proto/session.rs"],
     &["proto/mod.rs"],
     &["fuzzing"],
-    // Tapes, which use only the core.
+    // Tapes. They use only the core.
     &["tape/text.rs"],
     &["tape/sim.rs", "tape/fill.rs"],
     &["tape/script.rs"],
     &["tape/run.rs", "tape/scene.rs", "tape/record.rs"],
     &["tape/taped.rs"],
     &["tape/mod.rs"],
-    // Plain types of the crate, then sockets.
+    // The crate's plain types, then sockets.
     &["error.rs", "policy.rs", "trace.rs"],
     &["net/time.rs"],
     &["net/event.rs", "net/session.rs", "net/sys"],
@@ -85,14 +85,14 @@ pub(crate) const FLOORS: &[&[&str]] = &[
     &["cli/options.rs", "cli/signals.rs"],
     &["cli/help.rs", "cli/proxy.rs", "cli/secrets.rs", "cli/tls.rs"],
     &["cli/network.rs", "cli/pages.rs"],
-    // The commands.
+    // The subcommands.
     &["cli"],
     &["cli/args.rs"],
     &["cli/mod.rs"],
     &["lib.rs", "main.rs"],
 ];
 
-/// All errors in the imports of `files`.
+/// All forbidden arrows in `files`, all names that were not found, and all errors in `floors`.
 pub(crate) fn complaints(files: &Files, floors: &[&[&str]]) -> Vec<String> {
     let (arrows, mut all) = arrows(files);
     all.extend(uncovered(files, floors));
@@ -101,7 +101,7 @@ pub(crate) fn complaints(files: &Files, floors: &[&[&str]]) -> Vec<String> {
     all
 }
 
-/// The floor of a file, and the entry for it.
+/// The number of a file's floor, and the entry that matches the file.
 fn floor<'a>(file: &str, floors: &[&[&'a str]]) -> Option<(usize, &'a str)> {
     let covers = |entry: &str| {
         file.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -135,7 +135,7 @@ fn upward(arrows: &Arrows, floors: &[&[&str]]) -> Vec<String> {
     let height = |file: &str| floor(file, floors).map(|(height, _)| height);
     let runs_up = |(from, to): (&str, &str)| match (height(from), height(to)) {
         (Some(low), Some(high)) => low < high,
-        // It has no floor, which was reported already.
+        // A file without a floor was reported already.
         _ => false,
     };
     let up = arrows.iter().filter(|((from, to), _)| runs_up((from, to)));
@@ -146,7 +146,7 @@ fn list(names: &BTreeSet<String>) -> String {
     format!("({})", names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
-/// The shortest cycle through each file that is on one; each cycle is reported once.
+/// The shortest circle through each file that is on one, each circle once.
 fn circles(arrows: &Arrows) -> Vec<String> {
     let mut nexts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (from, to) in arrows.keys() {

@@ -1,7 +1,7 @@
-//! Parses Rust as far as imports need it: names, `::` and single marks, without comments and unit
-//! tests.
+//! Splits Rust into the tokens that matter for imports: names, `::` and single marks, without
+//! comments and unit tests.
 
-/// A piece of a source: a name, `::`, one mark, or a whole literal.
+/// A token of a source: a name, `::`, one mark, or a whole literal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'a> {
     pub(super) text: &'a str,
@@ -38,7 +38,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     without_tests(&all)
 }
 
-/// The length of the space or the comment at the start.
+/// The length of the white space or of the comment at the start.
 fn blank(text: &str) -> usize {
     if text.starts_with("//") {
         return text.find('\n').unwrap_or(text.len());
@@ -73,7 +73,7 @@ fn token(text: &str) -> usize {
     }
 }
 
-/// The length of a string literal of any kind.
+/// The length of the string literal at the start, of any kind.
 fn string(text: &str) -> Option<usize> {
     let kinds = ["br", "cr", "r", "b", "c", ""];
     let kind = kinds.into_iter().find(|kind| text.starts_with(kind))?;
@@ -88,7 +88,7 @@ fn string(text: &str) -> Option<usize> {
     (hashes == 0).then(|| start + escaped(inside, '"'))
 }
 
-/// The length of a character, a byte or a lifetime.
+/// The length of the character, byte or lifetime at the start.
 fn quote(text: &str) -> Option<usize> {
     let inside = text.strip_prefix("b'").or_else(|| text.strip_prefix('\''))?;
     let start = text.len() - inside.len();
@@ -100,7 +100,7 @@ fn quote(text: &str) -> Option<usize> {
     Some(start + inside.find(|c| !is_part(c)).unwrap_or(inside.len()))
 }
 
-/// The length up to and with the mark that ends a literal.
+/// The length up to the mark that ends the literal, including the mark.
 fn escaped(inside: &str, end: char) -> usize {
     let mut is_escaped = false;
     for (at, c) in inside.char_indices() {
@@ -112,7 +112,7 @@ fn escaped(inside: &str, end: char) -> usize {
     inside.len()
 }
 
-/// The end of the group that opens at `at`.
+/// The index after the group that opens at `at`.
 pub(super) fn closed(tokens: &[Token<'_>], at: usize) -> usize {
     let mut depth = 0;
     for (i, token) in tokens.iter().enumerate().skip(at) {
@@ -148,7 +148,7 @@ fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     all
 }
 
-/// The end of the item whose attributes begin at `at`.
+/// The index after the item whose attributes begin at `at`.
 fn item_end(tokens: &[Token<'_>], mut at: usize) -> usize {
     while stands(tokens, at, &["#"]) {
         at = closed(tokens, at + 1);

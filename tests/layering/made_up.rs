@@ -105,7 +105,7 @@ fn each_arrow_is_seen() {
     }
 }
 
-/// A case, its files, and the errors that are reported with the floors below.
+/// A case, its files, and the errors that are reported with the floors of `each_fault_is_reported`.
 const WRONG: &[(&str, Crate, &[&str])] = &[
     (
         "down, to a neighbour, and inside of a file",

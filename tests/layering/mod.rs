@@ -1,5 +1,5 @@
-//! The arrows between files: which file uses which names of which other file, and the arrows that
-//! are not allowed.
+//! The arrows between files: which file uses which names of which other file, and which arrows are
+//! not allowed.
 
 mod arrows;
 mod floors;

@@ -21,7 +21,7 @@ pub(super) enum Meaning {
 pub(super) struct Use {
     pub(super) path: Vec<String>,
     pub(super) is_glob: bool,
-    /// It exports names: `pub use`, `pub(crate) use`.
+    /// Whether it exports names: `pub use`, `pub(crate) use`.
     pub(super) is_public: bool,
     pub(super) line: usize,
 }
@@ -73,7 +73,7 @@ impl Tree {
         let tokens = tokens(&files[&file]);
         let count = |marks: [&str; 3]| tokens.iter().filter(|t| marks.contains(&t.text)).count();
         if count(["{", "(", "["]) != count(["}", ")", "]"]) {
-            // A literal that was misread may hide half a file.
+            // The lexer has misread a literal, which may hide half a file.
             self.complaints.push(format!("src/{file}: brackets do not match"));
         }
         self.module(files, me, &tokens);
@@ -107,7 +107,7 @@ impl Tree {
         }
     }
 
-    /// `mod name;` or `mod name { … }`, from the name on.
+    /// Reads `mod name;` or `mod name { … }`, from the name on.
     fn child(
         &mut self,
         files: &Files,
@@ -137,7 +137,7 @@ impl Tree {
 
     fn define(&mut self, me: usize, tokens: &[Token<'_>], at: usize) -> usize {
         match tokens.get(at) {
-            // `const fn`, `const _`, the type `fn(…)`.
+            // `const fn`, `const _` and the type `fn(…)` define no name here.
             Some(name) if name.is_name() && !DEFINE.contains(&name.text) && name.text != "_" => {
                 self.modules[me].names.push((name.text.to_owned(), Meaning::Item));
                 at + 1
@@ -146,7 +146,7 @@ impl Tree {
         }
     }
 
-    /// The tree behind `use`, to its end.
+    /// Reads the tree behind `use`, to its end.
     fn imports(&mut self, me: usize, tokens: &[Token<'_>], at: usize) -> usize {
         let before = at.checked_sub(2).map_or("", |i| tokens[i].text);
         let is_public = ["pub", ")"].contains(&before);
@@ -155,7 +155,7 @@ impl Tree {
         end + 1
     }
 
-    /// One branch of such a tree, below `stem`.
+    /// Reads one branch of such a tree, below `stem`.
     fn branch(&mut self, me: usize, tokens: &[Token<'_>], stem: &[String], is_public: bool) {
         let mut path = stem.to_vec();
         let mut name = None;
@@ -185,7 +185,8 @@ impl Tree {
         module.uses.push(Use { path, is_glob, is_public, line: token.line });
     }
 
-    /// The path that begins at `at`, unless it is a field or a method, or continues a type.
+    /// Reads the path that begins at `at`. Fields and methods do not count, nor the rest of a path
+    /// behind a type.
     fn mention(&mut self, me: usize, tokens: &[Token<'_>], at: usize) -> usize {
         let mut path = vec![tokens[at].text.to_owned()];
         let mut end = at + 1;

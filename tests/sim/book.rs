@@ -1,5 +1,5 @@
-//! What both sides of every connection sent and received: the laws about messages are checked here,
-//! as each message arrives.
+//! What both sides of every connection sent and received. The laws about messages are checked here
+//! when a message arrives.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub struct Msg {
 impl Msg {
     /// Message number `number` of a connection, with a seeded size up to `max`; its content
     /// identifies it.
-    pub fn new(rng: &mut Rng, who: &str, number: usize, max: usize) -> Msg {
+    pub fn new(rng: &mut Rng, sender: &str, number: usize, max: usize) -> Msg {
         let edges = [0, 1, 125, 126, 127, 4096, 65_535, 65_536, 65_537];
         let len = match rng.below(10) {
             0..=4 => rng.below(300),
@@ -30,11 +30,11 @@ impl Msg {
             7 | 8 => rng.below(20_000),
             _ => rng.below(200 * 1024),
         };
-        Msg::sized(rng.chance(60), who, number, len.min(max))
+        Msg::sized(rng.chance(60), sender, number, len.min(max))
     }
 
-    pub fn sized(text: bool, who: &str, number: usize, len: usize) -> Msg {
-        let start = format!("{who} {number}: ");
+    pub fn sized(text: bool, sender: &str, number: usize, len: usize) -> Msg {
+        let start = format!("{sender} {number}: ");
         let pattern = if text {
             "aé✓𝄞 0123456789 ".as_bytes()
         } else {
@@ -58,14 +58,14 @@ impl Msg {
     }
 }
 
-/// Messages in one direction: those that were sent, and the number that have arrived.
+/// The messages in one direction: those that were sent, and how many have arrived.
 #[derive(Default)]
 pub struct Way {
     pub sent: Vec<Msg>,
     pub got: usize,
-    /// Bytes on the wire of the program's messages and pings.
+    /// How many bytes the program's messages and pings have on the wire.
     pub accepted: u64,
-    /// Pings that were sent and not yet answered, and the number that were answered.
+    /// The pings that were sent and not yet answered, and how many were answered.
     pub pings: VecDeque<Vec<u8>>,
     pub pongs: usize,
 }
@@ -82,7 +82,7 @@ impl Way {
         self.pings.push_back(data);
     }
 
-    /// The next message must be the next that was sent.
+    /// A message arrives: it must be the next that was sent.
     fn arrives(&mut self, msg: &Msg) -> Result<(), String> {
         let want = self.sent.get(self.got);
         if want != Some(msg) {
@@ -93,7 +93,7 @@ impl Way {
         Ok(())
     }
 
-    /// A pong answers a ping, in order; earlier pings may stay without one (RFC 6455 §5.5.3).
+    /// A pong arrives: it must answer a ping. Earlier pings may stay unanswered (RFC 6455 §5.5.3).
     fn pong(&mut self, data: &[u8]) -> Result<(), String> {
         while let Some(ping) = self.pings.pop_front() {
             if ping == data {
@@ -110,28 +110,30 @@ impl Way {
 pub struct Entry {
     pub ws: Option<WsPlan>,
     pub http: Option<HttpPlan>,
-    /// From the client, and from the server.
+    /// The direction from the client, and that from the server.
     pub up: Way,
     pub down: Way,
-    /// The close frames that were sent.
+    /// The code of the close frame that the server has sent, and of the client's that the server
+    /// has received.
     pub server_close: Option<Option<u16>>,
     pub client_close: Option<Option<u16>>,
-    /// The server has broken a rule on purpose, or a fault has cut the connection.
+    /// The server has ended the connection without a closing handshake, or broken a rule.
     pub broke: bool,
+    /// The server has broken a rule.
     pub violated: bool,
-    /// Requests that reached a server.
+    /// How many requests have reached a server.
     pub requests: usize,
-    /// Bytes of the body, or events, that the client has received.
+    /// The bytes of the body that the client has received, and the number of events.
     pub body: Vec<u8>,
     pub events: usize,
 }
 
-/// All of them.
+/// All connections of a world.
 #[derive(Default)]
 pub struct Book {
     pub entries: Vec<Entry>,
     pub complaint: Option<String>,
-    /// Addresses that proxies received.
+    /// The addresses to which clients have asked proxies to connect, since the last check.
     pub reported: Vec<SocketAddr>,
 }
 
@@ -146,7 +148,8 @@ impl Book {
         self.complaint.get_or_insert_with(|| text.into());
     }
 
-    /// A server that is not a proxy reads a request.
+    /// A server that is not a proxy has read this head: it must not have anything that is for a
+    /// proxy.
     pub fn head(&mut self, head: &str) {
         let field = head.to_ascii_lowercase().contains("\r\nproxy-");
         if field || credentials_in(head.as_bytes(), None).is_some() {
@@ -154,13 +157,13 @@ impl Book {
         }
     }
 
-    pub fn server_hears(&mut self, k: usize, msg: &Msg) {
+    pub fn server_receives(&mut self, k: usize, msg: &Msg) {
         if let Err(e) = self.entries[k].up.arrives(msg) {
             self.complain(format!("ask {k}: the server got {e}"));
         }
     }
 
-    pub fn client_hears(&mut self, k: usize, msg: &Msg) {
+    pub fn client_receives(&mut self, k: usize, msg: &Msg) {
         if let Err(e) = self.entries[k].down.arrives(msg) {
             self.complain(format!("ask {k}: the client got {e}"));
         }
@@ -173,7 +176,7 @@ impl Book {
     }
 
     pub fn client_pong(&mut self, k: usize, data: &[u8]) {
-        // A server may send an unsolicited pong (§5.5.3); those of this one are empty.
+        // A server may send an unsolicited pong (§5.5.3); the servers here send empty ones.
         if !data.is_empty()
             && let Err(e) = self.entries[k].up.pong(data)
         {

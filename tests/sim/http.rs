@@ -15,13 +15,13 @@ pub enum Framing {
     UntilClose,
 }
 
-/// One response on the way to the last one.
+/// A redirect before the last response.
 #[derive(Clone, Debug)]
 pub struct Hop {
     pub status: u16,
     pub location: String,
     pub after: Duration,
-    /// Keeps its side of the connection open.
+    /// The server keeps its side of the connection open.
     pub lingers: bool,
 }
 
@@ -30,20 +30,22 @@ pub struct Hop {
 pub struct HttpPlan {
     pub hops: Vec<Hop>,
     pub after: Duration,
-    /// Responds as soon as there is a head, and sends the rest when the whole request has arrived.
+    /// The server sends the head of the response as soon as it has the head of the request, and the
+    /// rest when the whole request has arrived.
     pub early: bool,
+    /// The number of interim responses.
     pub interim: usize,
     pub framing: Framing,
     pub event_stream: bool,
     /// The body; each piece follows the one before after this time.
     pub pieces: Vec<(Duration, Vec<u8>)>,
-    /// Stops after this number of pieces, without an end.
+    /// The server sends this number of pieces and no end of the body.
     pub stops: Option<usize>,
-    /// Ends the stream when everything is sent.
+    /// The server ends the stream when everything is sent.
     pub finishes: bool,
-    /// Bytes behind the response, which belong to no response.
+    /// The server sends bytes after the response, which belong to no response.
     pub more: bool,
-    /// How it reads the bodies of requests.
+    /// How the server reads the bodies of requests.
     pub pace: Pace,
 }
 
@@ -57,23 +59,24 @@ pub struct HttpServer {
     book: SharedBook,
     taken: Vec<u8>,
     state: State,
-    /// Bytes of the request, as far as its head declares them.
+    /// The size of the request, as its head declares it; 0 before the head is complete.
     want: usize,
-    /// A part of the response is sent.
+    /// A part of the response was sent.
     begun: bool,
-    /// Known when a head has named the plan.
+    /// Set when the first head has named the plan.
     reader: Option<Reader>,
 }
 
 enum State {
     Head,
-    /// Waits until the time, then sends these bytes, each piece after its delay.
-    Saying(Option<Duration>, VecDeque<(Duration, Vec<u8>)>, bool),
+    /// The server sends these pieces, each after its delay, and then ends the stream if the `bool`
+    /// is set. The time is that of the next piece, once it is known.
+    Sending(Option<Duration>, VecDeque<(Duration, Vec<u8>)>, bool),
     Over,
 }
 
 impl HttpServer {
-    /// From the first head on, the rest of its body is read at the plan's pace.
+    /// The first head names the plan: from here on, the server reads at the pace of the plan.
     fn find_pace(&mut self, head: &str, now: Duration) {
         let number = head.split('/').nth(1).and_then(|k| k.parse::<usize>().ok());
         if self.reader.is_none()
@@ -84,7 +87,7 @@ impl HttpServer {
         }
     }
 
-    /// Only the first head, which names the plan.
+    /// Takes the bytes up to the end of the first head, which names the plan.
     fn take_head(&mut self, input: &mut Vec<u8>) {
         let rest = self.taken.len().saturating_sub(3);
         self.taken.append(input);
@@ -134,18 +137,18 @@ impl HttpServer {
         }
         entry.requests += 1;
         let Some(plan) = &entry.http else { return false };
-        self.state = say(plan, hop);
+        self.state = respond(plan, hop);
         true
     }
 }
 
 /// The response to request number `hop`.
-fn say(plan: &HttpPlan, hop: usize) -> State {
+fn respond(plan: &HttpPlan, hop: usize) -> State {
     if let Some(Hop { status, location, after, lingers }) = plan.hops.get(hop).cloned() {
         let text = format!(
             "HTTP/1.1 {status} Elsewhere\r\nLocation: {location}\r\nContent-Length: 5\r\n\r\nthere"
         );
-        return State::Saying(None, [(after, text.into_bytes())].into(), !lingers);
+        return State::Sending(None, [(after, text.into_bytes())].into(), !lingers);
     }
     let mut head = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(plan.interim);
     head.push_str("HTTP/1.1 200 OK\r\n");
@@ -174,7 +177,7 @@ fn say(plan: &HttpPlan, hop: usize) -> State {
     if plan.more && plan.stops.is_none() && plan.framing != Framing::UntilClose {
         all.push_back((Duration::ZERO, b"HTTP/1.1 200 OK\r\n".to_vec()));
     }
-    State::Saying(None, all, plan.finishes)
+    State::Sending(None, all, plan.finishes)
 }
 
 impl Service for HttpServer {
@@ -189,7 +192,7 @@ impl Service for HttpServer {
         if matches!(self.state, State::Head) {
             self.head(io.now);
         }
-        if let State::Saying(due, rest, finishes) = &mut self.state {
+        if let State::Sending(due, rest, finishes) = &mut self.state {
             loop {
                 if self.begun && self.taken.len() < self.want {
                     break;

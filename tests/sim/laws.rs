@@ -1,37 +1,42 @@
-//! Laws about limits of time and about what was accepted, asked of the network itself.
+//! Laws about time limits and about accepted bytes. They compare what the client reports with what
+//! the simulated network has carried.
 //!
-//! **No limit ends a connection that makes progress.** With a limit `L` (less one round trip of an
-//! idle line, which is the line's own part of every limit, and a few milliseconds for the clock):
+//! **No limit ends a connection that makes progress.** In these laws, `L` is the limit less one
+//! round trip of an idle line, and less a few milliseconds for the clock. If the error is
 //!
-//! * `Silence`: within the last `L` the end of the keep-alive ping was not handed over, no byte up to
-//!   that end arrived at the server or was read by its program, and nothing came to the client.
-//! * `NoCloseAnswer`: the same for the end of the close frame; what comes to the client does not
-//!   count, since a server that goes on sending need not be heard out.
-//! * `Timeout` at the response, where the program has set no limit and nobody redirects: the same for the last byte that the
-//!   system took of the request.
-//! * `Idle`: nothing came to the client, but for the lines between chunks, and the system took nothing
-//!   for which it had had no room before.
-//! * `Stalled`: every write of all of `L` was refused, by the system or by a fault that looks like it,
-//!   and another would be.
+//! * `Silence`: within the last `L`, the system did not take the end of the keep-alive ping, no
+//!   byte up to that end arrived at the server or was read by its program, and no byte arrived at
+//!   the client.
+//! * `NoCloseAnswer`: the same holds for the end of the close frame. Bytes that arrive at the
+//!   client do not count: the client need not wait for a server that goes on sending.
+//! * `Timeout` at the response, if the program has set no limit and no server redirects: the same
+//!   holds for the last byte of the request that the system took.
+//! * `Idle`: within `L` no byte arrived at the client, except for lines between chunks, and the
+//!   system took no byte that it had refused before.
+//! * `Stalled`: every write within all of `L` was refused, by the system or by a fault that looks
+//!   like it, and the system would refuse another one.
 //!
-//! Before a program resumes what it has paused, neither silence nor idling counts.
-//! A byte moves when the link has carried it, and when the program behind it reads it. Those that
-//! the system took without ever refusing one are not distinguished from delivered ones; they count only
-//! once it has refused, and as long as no fault has refused what it had room for.
+//! While the program has paused a connection, the time for `Silence` and `Idle` does not run. A
+//! byte moves when the link has carried it, and when the program behind it reads it. Such moves
+//! count only if the system has refused bytes before, and if no fault has refused bytes for which
+//! the system had room: otherwise the client cannot distinguish bytes that the system holds from
+//! delivered ones.
 //!
-//! **Waiting for one's turn is not opening.** Who waits for an address does not fail by the opening
-//! limit, and whoever gets its turn has all of that limit from there; the waiting has a limit of its own. (That turns come in the order
-//! of asking is looked at by the network, at each connection that is made.)
+//! **Waiting for a turn is not opening.** The opening limit starts when a connection gets its turn:
+//! a connection that waits does not fail by it. The wait has another limit. (The network checks at
+//! each connect that the turns come in the order of the requests.)
 //!
-//! **Behind a proxy** the same holds, with what is said to it as a part of the opening. Who we are to a
-//! proxy is said to that alone, and shown nowhere; what it resolves is asked of nobody here; and the
-//! policy was asked for every address that is connected to, or that a proxy is asked for.
+//! **Behind a proxy** the same laws hold; the exchange with the proxy is a part of the opening. The
+//! user name and password of a proxy are sent to that proxy only, and no error or trace has them.
+//! If the proxy resolves a name, the client does not. The client asks the policy about every
+//! address that it connects to or sends to a proxy.
 //!
-//! **Accepted = delivered, or reported.** At a clean end the system has taken every byte of the program's
-//! messages and pings. Over TLS, where frames cannot be seen, at least as many bytes. At any other
-//! end [`Error::unsent`] says how many it has not taken. It counts from the first byte that did not
-//! leave to the end of the program's last frame; pongs and keep-alive pings may lie between, so that it
-//! can be more by all of those, and by what left with the last words in the turn of the end. Over TLS it is a bound that may be 64 KiB too high.
+//! **Accepted bytes are delivered or reported.** At a clean end the system has taken every byte of
+//! the program's messages and pings; over TLS, where frames cannot be seen, at least as many bytes.
+//! At any other end [`Error::unsent`] reports how many bytes the system has not taken. It counts
+//! from the first byte that was not sent to the end of the program's last frame. Pongs and
+//! keep-alive pings may lie between these, and the last bytes may be sent in the turn of the end:
+//! the number may be higher by all of these. Over TLS it is a bound that may be 64 KiB too high.
 
 use std::time::Duration;
 
@@ -40,12 +45,12 @@ use moonwire::{ConnId, Error, ErrorKind, ProxyScheme, Stage};
 use crate::book::{Entry, ms};
 use crate::net::{Line, Net, TURN, lock};
 use crate::reader::FOR_EVER;
-use crate::sink::Teller;
+use crate::sink::Receiver;
 use crate::world::Ask;
 use crate::ws::Act;
 
-impl Teller<'_> {
-    /// An error for a time limit: nothing has moved for that time.
+impl Receiver<'_> {
+    /// Checks an error for a time limit: nothing has moved for that time.
     pub fn check_still(&self, k: usize, now: Duration, error: &Error) {
         let (ask, net) = (&self.asks[k], lock(self.net));
         let Some((limit, since)) = self.last_progress(k, &net, error) else { return };
@@ -63,8 +68,8 @@ impl Teller<'_> {
         );
     }
 
-    /// The possible error of the estimate when the last bytes reach a server: if the server reads
-    /// some more of them after a nap, and then nothing for ever, the client does not wait for it
+    /// How wrong the client's estimate can be of when the last bytes reach a server. If the server
+    /// reads some of them after a nap and then never reads again, the client does not wait for it
     /// again.
     fn unforeseen(&self, k: usize) -> Duration {
         let naps = self.asks[k].ws.as_ref().map_or(&[][..], |plan| &plan.pace.naps);
@@ -72,7 +77,8 @@ impl Teller<'_> {
         if naps.len() > finite.clone().count() { finite.map(|nap| nap.1).sum() } else { ms(0) }
     }
 
-    /// The opening limit starts with the connection's turn, and waiting has its own limit.
+    /// Checks that the opening limit starts with the connection's turn, and that the wait for the
+    /// turn has lasted as long as its limit.
     pub fn check_turn(&self, k: usize, now: Duration, error: &Error) {
         if let ErrorKind::Waited { limit, others, .. } = error.kind() {
             assert_eq!(error.stage(), Stage::Connect);
@@ -98,10 +104,10 @@ impl Teller<'_> {
         net.line(self.states[k].id?.to_bits())
     }
 
-    /// The limit of an error, and the time at which the bytes that it waits for moved last.
+    /// The limit of an error, and when the bytes that the limit is about last moved.
     fn last_progress(&self, k: usize, net: &Net, error: &Error) -> Option<(Duration, Duration)> {
         let (ask, line) = (&self.asks[k], self.line(k, net)?);
-        // The server's system has the last records long before its program reads them.
+        // TLS: the service has decrypted the last records long before its program reads them.
         let end = if is_plain(ask) { u64::MAX } else { line.owned(false).saturating_sub(AHEAD) };
         let all_taken = Some((end, line.taken(net.now, is_plain(ask))));
         let (limit, end, came) = match error.kind() {
@@ -129,21 +135,24 @@ impl Teller<'_> {
             }
             _ => return None,
         };
-        assert!(end.is_some() || !is_plain(ask), "ask {k}: {error}, and it was never handed over");
+        assert!(
+            end.is_some() || !is_plain(ask),
+            "ask {k}: {error}, and the system never took its frame"
+        );
         let (end, taken) = end.unwrap_or_default();
-        let moved = if line.tells(taken) { line.moved(end) } else { Duration::ZERO };
+        let moved = if line.arrivals_count(taken) { line.moved(end) } else { Duration::ZERO };
         Some((limit, taken.max(moved).max(came)))
     }
 
-    /// The time since which every write was refused, as it would be now.
+    /// Since when every write was refused. Checks that the system would refuse a write now, too.
     fn check_stalled(&self, k: usize, net: &Net, line: &Line, error: &Error) -> Duration {
-        let stormed = line.stormed.is_some_and(|at| at + TURN >= net.now);
+        let fault_refused = line.fault_refused.is_some_and(|at| at + TURN >= net.now);
         let conn = self.states[k].id.map_or(0, ConnId::to_bits);
-        assert!(stormed || !net.would_take(conn), "ask {k} is stalled, and there is room");
-        // The last bytes are written before the end is reported. A round trip is no part of this
-        // limit.
-        let says_more = error.unsent() == 0 || !is_plain(&self.asks[k]);
-        line.refused(net.now, says_more).unwrap_or(net.now) + line.round_trip
+        assert!(fault_refused || !net.would_take(conn), "ask {k} is stalled, and there is room");
+        // The client writes the last bytes before it reports the end. The caller allows a round
+        // trip, which is no part of this limit: it is taken off here.
+        let wrote_last = error.unsent() == 0 || !is_plain(&self.asks[k]);
+        line.refused(net.now, wrote_last).unwrap_or(net.now) + line.round_trip
     }
 
     /// Checks what an error reports about accepted bytes.
@@ -152,17 +161,17 @@ impl Teller<'_> {
         let Some(plan) = &entry.ws else { return };
         let line = self.line(k, &net);
         let taken = line.map_or(0, |line| line.owned(plain));
-        let (up, said) = (&entry.up, error.unsent() as u64);
+        let (up, unsent) = (&entry.up, error.unsent() as u64);
         let least = up.accepted.saturating_sub(taken);
         let pong = |act: &(Duration, Act)| match &act.1 {
             Act::Ping(data) => wire_len(data.len()),
             _ => 0,
         };
         let others = plan.acts.iter().map(pong).sum::<u64>() + KEEP_ALIVE * wire_len(0);
-        // The last bytes are written before the end is reported, unless the socket is broken.
+        // The client writes the last bytes before it reports the end, unless the socket is broken.
         let drained = match error.kind() {
             ErrorKind::Io(_) => 0,
-            // It was reported in the turn after that of the end.
+            // It was reported in the turn after the one of the panic.
             ErrorKind::Panicked => taken - self.states[k].owned_then,
             _ => taken - line.map_or(0, |line| line.owned_before[usize::from(plain)]),
         };
@@ -176,25 +185,26 @@ impl Teller<'_> {
         };
         // The first byte of a ping does not show whether it is the program's.
         assert!(
-            (least.saturating_sub(1)..=most).contains(&said),
-            "ask {k}: {error}, and {said} bytes are said to be unsent, not {least} to {most}"
+            (least.saturating_sub(1)..=most).contains(&unsent),
+            "ask {k}: {error} reports {unsent} unsent bytes, not {least} to {most}"
         );
     }
 
-    /// At a clean end.
+    /// Checks at a clean end that the system has taken all accepted bytes.
     pub fn check_all_taken(&self, k: usize, entry: &Entry) {
         let net = lock(self.net);
         let Some(line) = self.line(k, &net) else { return };
         let (accepted, taken) = (entry.up.accepted, line.owned(is_plain(&self.asks[k])));
         assert!(
             taken >= accepted,
-            "ask {k}: a clean end, and {} of {accepted} bytes never left",
+            "ask {k}: a clean end, and {} of {accepted} bytes were never taken",
             accepted - taken
         );
     }
 }
 
-/// The line between two chunks, and the end of the one before. It could drip for ever.
+/// The size of the line between two chunks with the end of the chunk before. A server may send it
+/// byte by byte.
 const CHUNK_LINE: u64 = 16;
 
 /// No byte of a TLS record can be used before the whole record has arrived.
@@ -202,10 +212,10 @@ fn unseen(ask: &Ask) -> u64 {
     if is_plain(ask) { 0 } else { 16_500 }
 }
 
-/// Bytes that a server has decrypted and not read.
+/// The bytes that a TLS server has decrypted and its program has not read.
 const AHEAD: u64 = 2 * 16_500;
 
-/// Keep-alive pings that may wait to be sent: one, and some whose answer has come early.
+/// How many keep-alive pings may wait to be sent: one, and some that were answered early.
 const KEEP_ALIVE: u64 = 8;
 
 pub fn is_plain(ask: &Ask) -> bool {
@@ -213,7 +223,7 @@ pub fn is_plain(ask: &Ask) -> bool {
     !over_tls && (ask.url.starts_with("ws:") || ask.url.starts_with("http:"))
 }
 
-/// Bytes of a frame of the client, which is masked (RFC 6455 §5.2).
+/// The size of a frame of the client, which is masked (RFC 6455 §5.2).
 pub fn wire_len(payload: usize) -> u64 {
     let header = match payload {
         0..=125 => 2,

@@ -1,17 +1,23 @@
 //! The reactor in a simulated network, driven by seeds, on virtual time.
 //!
-//! A seed is a network with its delays and faults, servers, and a program that opens, sends, closes
-//! and gives up. The laws: one final event each and nothing behind it; every message that arrives
-//! is the next that was sent; after a clean end none is missing; every descriptor is closed, and
-//! forgotten before; one opening handshake at a time with one address, in the order of asking; no turn
-//! without work; every time limit holds, and none passes while the bytes that it waits for can be read
-//! or still move; what was accepted is delivered, or the end says how much of it is not (`laws.rs`).
-//! Where the embedder's code panics, one connection is lost to that, and the laws hold all the same.
+//! A seed determines a network with its delays and faults, servers, and a program that opens
+//! connections, sends, closes and releases. The tests check these laws:
 //!
-//! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays so many seeds of each scenario, and
-//! `MOONWIRE_SEED=123:closing` one seed, with a trace.
+//! * A connection has one final event, and no event after it.
+//! * Messages arrive in the order in which they were sent. After a clean end none is missing.
+//! * The reactor stops watching each descriptor, and then closes it.
+//! * One address has one opening handshake at a time. Connections get their turns in the order of
+//!   their requests.
+//! * No turn ends without work.
+//! * Every time limit holds. No limit ends a connection while the bytes that it waits for can be
+//!   read or still move.
+//! * Accepted bytes are delivered, or the final event reports how many are not (`laws.rs`).
+//! * If the embedder's code panics, one connection is lost. The other laws still hold.
+//!
+//! `MOONWIRE_SEEDS=10000 cargo test --test sim` plays that number of seeds of each scenario.
+//! `MOONWIRE_SEED=123:closing` plays one seed, with a trace.
 #![cfg(all(feature = "tls", feature = "tape"))]
-// Only its own modules use what these modules export.
+// Only this test's modules use what these modules export.
 #![allow(unreachable_pub)]
 
 mod book;
@@ -54,11 +60,11 @@ use world::World;
 struct Played {
     tally: Tally,
     flavours: Vec<usize>,
-    /// Calls that wrote something.
+    /// The number of calls that wrote something.
     writes: u64,
-    /// Calls of the program's code.
+    /// The number of calls of the program's code.
     embedder: u64,
-    /// One of them has panicked.
+    /// Whether one of these calls has panicked.
     blown: bool,
     trace: Vec<String>,
 }
@@ -86,7 +92,8 @@ fn play(make: &dyn Fn() -> World, inject: Option<Inject>, traced: bool) -> Resul
     }
 }
 
-/// The same; a failure is played again with a trace, and reported with the command that repeats it.
+/// Plays a world. A failure is played again with a trace, and reported with the text of `again`,
+/// which says how to repeat it.
 fn check(make: &dyn Fn() -> World, inject: Option<Inject>, again: &dyn Fn() -> String) -> Played {
     match play(make, inject, false) {
         Ok(played) => played,
@@ -123,7 +130,7 @@ fn seeds_of(name: &str) {
     }
     println!("{count} seeds of {name}: {all:?}");
     for outcome in outcomes {
-        assert!(count < usual || all.of(*outcome) > 0, "none of it ended as {outcome:?}");
+        assert!(count < usual || all.of(*outcome) > 0, "no connection ended as {outcome:?}");
     }
 }
 
@@ -161,8 +168,8 @@ fn the_nth_system_call_fails() {
 }
 
 /// The program's code panics in one of its calls, and the panic is caught: one connection is lost,
-/// and all other laws hold. In each scenario at calls that the seed determines, in tortured ones at
-/// every call.
+/// and all other laws hold. In each scenario the seed determines the call; in a tortured scenario
+/// each call panics in turn.
 #[test]
 fn the_embedders_code_panics_at_any_call() {
     let touchy = |make: &dyn Fn() -> World, at: Option<u64>| {
@@ -210,7 +217,7 @@ fn a_connection_is_cut_at_every_byte() {
     cut_at_every_byte(false, 1);
 }
 
-/// Up to the byte at which the tunnel is open; later bytes are cut by the test above.
+/// The bytes up to the one that opens the tunnel. The test above cuts the later bytes.
 #[test]
 fn what_is_said_to_a_proxy_is_cut_at_every_byte() {
     for scheme in [ProxyScheme::Http, ProxyScheme::Socks5, ProxyScheme::Socks5h] {
@@ -230,7 +237,7 @@ fn a_tls_connection_is_cut_at_many_bytes() {
     cut_at_every_byte(true, if setting("MOONWIRE_SEEDS").is_some() { 1 } else { 61 });
 }
 
-/// A TLS record has at most 16 KiB; the system gets several at once.
+/// A TLS record has at most 16 KiB. One system call takes several of them.
 #[test]
 fn a_large_message_takes_few_system_calls_with_and_without_tls() {
     for (secure, most) in [(false, 1), (true, 5)] {
@@ -239,7 +246,7 @@ fn a_large_message_takes_few_system_calls_with_and_without_tls() {
             check(&make, None, &|| format!("secure: {secure}, {len} bytes")).writes
         };
         let (small, large) = (writes(1), writes(256 * 1024));
-        // The small one takes a call, too.
+        // The small message needs a call, too.
         assert!(small <= large && large < small + most, "secure: {secure}, {small} and {large}");
     }
 }

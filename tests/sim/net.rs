@@ -1,9 +1,10 @@
-//! A network in one process, with a clock of its own: names, addresses, connections, servers.
+//! A simulated network: names, addresses, connections, servers, and a virtual clock.
 //!
-//! Time is virtual. It moves only while somebody waits, from one event to the next; what happens at
-//! which time is drawn from the seed. Sockets are ready as epoll's are when they are not
-//! edge-triggered, or as those of a poll(2) that is not Linux's ([`Noise::poll`]); what Linux does after a reset is done here: what had come can still be
-//! read, then the error comes once, whoever asks first, then the end.
+//! Time is virtual. It moves only while the program waits, from one event to the next. The seed
+//! determines which event happens at which time. Sockets are ready as with level-triggered epoll,
+//! or as with a poll(2) that is not Linux's ([`Noise::poll`]). After a reset, calls return what
+//! they return on Linux: reads return the bytes that have arrived; then the first call returns the
+//! error, once; later reads return the end.
 
 mod calls;
 mod end;
@@ -40,11 +41,12 @@ pub enum Dial {
 /// The result of a query for addresses.
 #[derive(Clone, Debug)]
 pub struct Name {
+    /// The time from the query to the answer; `None`: it never comes.
     pub after: Option<Duration>,
-    /// `Err` at the query itself is `refused`.
     pub answer: Result<Vec<SocketAddr>, io::ErrorKind>,
+    /// `resolve` itself fails.
     pub refused: bool,
-    /// The answer comes again, after this time.
+    /// The answer comes a second time, after this time.
     pub again: Option<Duration>,
 }
 
@@ -71,7 +73,8 @@ pub struct Path {
     pub window: usize,
     /// A segment has at most this many bytes.
     pub segment: usize,
-    /// Of the first bytes, a system call takes at most this many; of later ones, any number.
+    /// One system call moves at most this many bytes; 0: any number. The limit ends after a random
+    /// number of bytes, at most `sips`.
     pub sip: usize,
     pub sips: u64,
     /// A fault in the server's bytes, and one in the client's.
@@ -88,10 +91,12 @@ pub struct Noise {
     pub spurious: usize,
     /// One wait reports at most this many sockets; 0: all.
     pub few: usize,
-    /// Sockets are reported in the order of their list, always from its start; room for one byte is
-    /// reported; and a wait may end with nothing, as when another thread changes the list.
+    /// Waits behave as poll does. They report sockets in the order of their list, always from its
+    /// start. They report a socket as writable as soon as it has room for one byte. A wait may end
+    /// with nothing, as when another thread changes the list.
     pub poll: bool,
-    /// A server that accepts at once has accepted when `connect` returns, as over loopback.
+    /// A connection to a server that accepts at once is established when `connect` returns, as over
+    /// loopback.
     pub prompt: bool,
     /// The clock advances by up to this time whenever it is read.
     pub tick: Duration,
@@ -129,15 +134,15 @@ enum Happening {
     Named(u64, Name),
 }
 
-/// A connection.
+/// A socket of the client, with its connection and the server's side of that.
 pub struct Tcp {
     to: SocketAddr,
     up_and_running: bool,
-    /// The id of the reactor's connection, once it was watched.
+    /// The id of the reactor's connection, known since the first `watch`.
     conn: Option<u64>,
-    /// Facts that are reported once.
+    /// The error that the next call returns, once.
     error: Option<io::ErrorKind>,
-    /// Reset, or never connected.
+    /// It was reset, or never connected.
     dead: bool,
     watched: Option<(u64, Interest)>,
     forgotten: bool,
@@ -154,10 +159,10 @@ pub struct Tcp {
 /// How a connection goes through a proxy.
 pub struct Passage {
     pub through: Through,
-    /// The place whose turn it waits for (RFC 6455 §4.1): host and port of its URL, or its only
-    /// address if the client resolves the name. A stream waits for no turn.
+    /// The server at which the connection waits for its turn (RFC 6455 §4.1): host and port of its
+    /// URL, or the host's only address if the client resolves the name. A stream waits for no turn.
     pub beyond: Option<String>,
-    /// How many addresses it may send to the proxy, and the last name that it has resolved.
+    /// How many addresses the client may send to the proxy, and the last name that it has resolved.
     pub targets: usize,
     asked: String,
 }
@@ -183,31 +188,31 @@ pub struct Net {
     pub noise: Noise,
     pub inject: Option<Inject>,
     pub calls: u64,
-    /// Calls that wrote something.
+    /// The number of calls that wrote something.
     pub writes: u64,
-    /// Calls without effect, and all that had one.
+    /// The number of calls without effect, and of those with one.
     pub wasted: u64,
     pub progress: u64,
     turn_calls: u64,
     /// In how many ways each call can fail.
     pub flavours: Vec<usize>,
-    /// Calls of the program's code: its sink, its policy, its observer.
+    /// The number of calls of the program's code: its sink, its policy, its observer.
     pub embedder: u64,
-    /// The call that panics.
+    /// The number of the call that panics.
     pub fuse: Option<u64>,
-    /// Whether it has; and its connection, unless it was not known.
+    /// Set when it has panicked: the id of its connection, if that is known.
     pub blown: Option<Option<u64>>,
-    /// The number of opening handshakes at a time with one address, and the connections that have
+    /// How many opening handshakes one address may have at a time, and the connections that have
     /// completed theirs.
     pub gate: usize,
     opened: HashSet<u64>,
     /// Connections that go through a proxy.
     pub passages: HashMap<u64, Passage>,
-    /// What the policy allowed: an address, and whether it is of a proxy.
+    /// What the policy allowed: an address, and whether it is a proxy's.
     pub allowed: HashSet<(SocketAddr, bool)>,
     queue: Vec<Waiting>,
     gone: HashSet<u64>,
-    /// A law that was broken.
+    /// The first law that was broken.
     pub broken: Option<String>,
     pub trace: Option<VecDeque<String>>,
 }
@@ -221,7 +226,7 @@ pub fn lock(net: &Mutex<Net>) -> MutexGuard<'_, Net> {
 /// The payload of the panic of the program's code.
 pub struct Blown;
 
-/// The program's code is called, and may panic.
+/// Counts a call of the program's code, and panics if this call has to.
 pub fn burn(net: &Mutex<Net>, conn: Option<u64>) {
     let burns = lock(net).burns(conn);
     if burns {
@@ -274,7 +279,8 @@ impl Net {
         at.saturating_duration_since(self.base)
     }
 
-    pub fn say(&mut self, text: impl FnOnce() -> String) {
+    /// Adds a line to the trace, if there is one.
+    pub fn log(&mut self, text: impl FnOnce() -> String) {
         /// The number of events that a trace keeps.
         const KEPT: usize = 300;
         if let Some(trace) = &mut self.trace {
@@ -289,7 +295,7 @@ impl Net {
     pub fn complain(&mut self, text: impl FnOnce() -> String) {
         if self.broken.is_none() {
             let text = text();
-            self.say(|| format!("BROKEN: {text}"));
+            self.log(|| format!("BROKEN: {text}"));
             self.broken = Some(text);
         }
     }
@@ -299,7 +305,7 @@ impl Net {
         let burns = self.fuse == Some(self.embedder);
         self.embedder += 1;
         if burns {
-            self.say(|| format!("({conn:?}) the embedder's code panics"));
+            self.log(|| format!("({conn:?}) the embedder's code panics"));
             (self.blown, self.progress) = (Some(conn), self.progress + 1);
         }
         burns
@@ -331,11 +337,11 @@ impl Net {
 
     // Time.
 
-    /// Waits as epoll or poll does. `None` if nothing will ever happen.
+    /// Waits as epoll or poll does. Complains if nothing can ever end the wait.
     pub fn wait(&mut self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         self.enter(Call::Wait)?;
         if self.noise.poll && self.noisy(10) {
-            self.say(|| "a wait ends with nothing".into());
+            self.log(|| "a wait ends with nothing".into());
             return Ok(());
         }
         let deadline = deadline.map(|d| self.since(d));
@@ -345,7 +351,8 @@ impl Net {
         Ok(())
     }
 
-    /// Time passes until `deadline`, or until something is ready that the wait asks for.
+    /// Time passes until `deadline`; with `until_ready` at most until a socket is ready or the
+    /// poller is woken.
     pub fn sleep(&mut self, deadline: Option<Duration>, until_ready: bool) {
         loop {
             self.run_due();
@@ -403,7 +410,7 @@ impl Net {
             return;
         }
         tcp.up_and_running = true;
-        self.say(|| format!("#{id} is accepted"));
+        self.log(|| format!("#{id} is accepted"));
         self.pump(id);
     }
 
@@ -429,21 +436,21 @@ impl Net {
         }
         if !ready.is_empty() {
             let text = format!("ready: {:?}", &ready[before..]);
-            self.say(|| text);
+            self.log(|| text);
         }
     }
 
     // Functions for the laws.
 
-    /// Whether the system would take a byte of the connection with this id, or would have taken
-    /// one: the socket is forgotten before the end is reported.
+    /// Whether the system would take a byte of the connection with this id. This includes a socket
+    /// that is no longer watched: the reactor forgets it before it reports the end.
     pub fn would_take(&self, conn: u64) -> bool {
         let mut all = self.tcps.iter().filter(|tcp| tcp.conn == Some(conn));
         let used = all.rfind(|tcp| tcp.up.sent > 0);
         used.is_some_and(|tcp| tcp.up_and_running && !tcp.dead && tcp.room_up() > 0)
     }
 
-    /// Open descriptors, and those that `forget` was never called for.
+    /// The open descriptors.
     pub fn leaks(&self) -> Vec<String> {
         let open = self.tcps.iter().enumerate().filter(|(_, tcp)| !tcp.dropped);
         open.map(|(i, tcp)| format!("#{i} to {}", tcp.to)).collect()
@@ -459,7 +466,8 @@ impl Net {
         self.tcps.iter().filter(|tcp| tcp.conn == Some(conn)).count()
     }
 
-    /// Bytes that the connection with this id could have read at once, unless a fault hid them.
+    /// The number of bytes that the connection with this id can read now, without those that a
+    /// fault hides.
     pub fn unread(&self, conn: u64) -> usize {
         let of = |tcp: &&Tcp| tcp.watched.is_some_and(|(token, _)| token >> 8 == conn);
         let seen = self.tcps.iter().filter(of).filter(|tcp| !tcp.line.is_hidden(self.now));
@@ -482,14 +490,14 @@ impl Tcp {
         let (token, interest) = self.watched?;
         let (read, write);
         if self.dead || (self.finished && self.down.end.is_some()) {
-            // ERR or HUP, which are reported without being requested.
+            // ERR or HUP: epoll and poll report these whatever the interest is.
             (read, write) = (true, true);
         } else {
             let there = self.down.there() > 0 || self.down.end.is_some();
             read = interest.read && there;
             let room = self.room_up();
-            let tells = if poll { room > 0 } else { self.up.is_worth_telling(room) };
-            write = interest.write && self.up_and_running && tells;
+            let writable = if poll { room > 0 } else { self.up.is_writable(room) };
+            write = interest.write && self.up_and_running && writable;
         }
         (read || write).then_some(Ready { token, read, write })
     }

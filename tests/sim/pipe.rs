@@ -25,21 +25,21 @@ pub struct Pipe {
     jitter: Duration,
     /// The rate of the link in bytes a second; 0: unlimited.
     pace: usize,
-    /// The link is busy until then.
+    /// The link is busy until this time.
     free_at: Duration,
     segment: usize,
     sip: usize,
     sips: u64,
     flying: VecDeque<(Duration, Piece)>,
     flying_bytes: usize,
-    /// No piece overtakes another.
+    /// When the last piece arrives: no piece overtakes another.
     last: Duration,
-    /// The bytes that have arrived, from `at`.
+    /// The bytes that have arrived; those before `at` were read.
     come: Vec<u8>,
     at: usize,
-    /// It ends behind `come`.
+    /// How the direction ends after `come`, if it does.
     pub end: Option<End>,
-    /// Bytes since the start.
+    /// The bytes that were sent and that were read, since the start.
     pub sent: u64,
     pub taken: u64,
 }
@@ -52,7 +52,7 @@ impl Pipe {
             jitter: path.jitter,
             pace,
             free_at: Duration::ZERO,
-            // Segments of a fast link are joined, so that a second of it has a few hundred.
+            // On a fast link the segments are larger, so that a second has a few hundred of them.
             segment: path.segment.clamp(1, 1460).max(pace / 400),
             sip: path.sip,
             sips: if path.sips == 0 { 0 } else { rng.range(0, path.sips as usize) as u64 },
@@ -67,22 +67,23 @@ impl Pipe {
         }
     }
 
-    /// Bytes that can be read.
+    /// How many bytes can be read.
     pub fn there(&self) -> usize {
         self.come.len() - self.at
     }
 
-    /// How many of `bytes` travel as one piece. Without delay they stay together.
+    /// How many of `bytes` travel as one piece; on a link of unlimited rate, all of them.
     pub fn segment(&self, bytes: usize) -> usize {
         if self.pace == 0 { bytes } else { bytes.min(self.segment) }
     }
 
-    /// Whether enough room is free for epoll to report it: Linux waits for a third.
-    pub fn is_worth_telling(&self, room: usize) -> bool {
+    /// Whether epoll reports a socket with this much room as writable: on Linux a third of the
+    /// window must be free.
+    pub fn is_writable(&self, room: usize) -> bool {
         room > 0 && room * 3 >= self.window
     }
 
-    /// Bytes that can be sent.
+    /// How many bytes can be sent.
     pub fn room(&self) -> usize {
         self.window.saturating_sub(self.flying_bytes + self.there())
     }
@@ -95,8 +96,8 @@ impl Pipe {
         rng.range(1, self.sip)
     }
 
-    /// Sends a piece; returns its travel time. The link carries one piece at a time; then each
-    /// travels for the latency.
+    /// Sends a piece; returns its travel time. The link carries one piece at a time. After that the
+    /// piece travels for the latency.
     pub fn send(&mut self, now: Duration, piece: Piece, rng: &mut Rng) -> Duration {
         let jitter = rng.range(0, self.jitter.as_nanos() as usize);
         if let Piece::Bytes(bytes) = &piece {
@@ -114,7 +115,7 @@ impl Pipe {
         at - now
     }
 
-    /// Pieces that are due arrive.
+    /// Lets the pieces that are due arrive.
     pub fn arrive(&mut self, now: Duration) {
         while let Some((at, _)) = self.flying.front() {
             if *at > now {
@@ -131,7 +132,7 @@ impl Pipe {
         }
     }
 
-    /// Pieces on their way are lost.
+    /// Discards the pieces on their way.
     pub fn lose(&mut self) {
         self.flying.clear();
         self.flying_bytes = 0;

@@ -1,4 +1,4 @@
-//! The program that owns the reactor: acts as the scenario says, and checks the laws after every
+//! The program that owns the reactor. It acts as the scenario says, and checks the laws after every
 //! turn.
 
 use std::collections::HashMap;
@@ -15,17 +15,17 @@ use crate::http::HttpServer;
 use crate::laws::is_plain;
 use crate::net::{Blown, Inject, Net, Passage, Service, Shared, burn, lock};
 use crate::proxy::{Maker, ProxyService, Through, credentials_in};
-use crate::sink::{State, Teller};
+use crate::sink::{Receiver, State};
 use crate::sys::Sim;
 use crate::tally::{Tally, check_delivery, check_given_up};
 use crate::tls::{self, TlsService};
 use crate::world::{Ask, Deed, Drive, HTTP, HTTPS, PROXY, PROXY_TLS, SOCKS, WSS, World};
 use crate::ws::WsServer;
 
-/// Turns in a row that return at once and have done nothing.
+/// Fewer than this many turns in a row may return at once without having done anything.
 const IDLE: usize = 6;
-/// The most bytes that may be encrypted and on their way to the system, with a few frames that are
-/// not the program's.
+/// At most this many bytes are encrypted and not yet taken by the system. Some may be of frames
+/// that are not the program's.
 const SEALED: u64 = 65_536 + 16_384;
 /// No scenario takes this long.
 const AGES: Duration = Duration::from_secs(120);
@@ -45,9 +45,9 @@ pub struct Program {
     rule: Option<Through>,
     whole: bool,
     rude: bool,
-    /// Which delays are allowed, and how long.
+    /// The delay of the program's turns, by which a time limit may be exceeded.
     slack: Duration,
-    /// How long the program is busy elsewhere, in all.
+    /// For how long the program is busy elsewhere, in total.
     busy: Duration,
     idle: usize,
     failing: bool,
@@ -125,7 +125,7 @@ pub fn play(mut world: World, net: &Shared, book: &SharedBook, inject: Option<In
     world.stalls.sort();
     world.stalls.reverse();
     let stalled: Duration = world.stalls.iter().map(|(_, span)| *span).sum();
-    // If it has no room for more, a turn handles one time limit.
+    // A turn that has room for one event handles one time limit.
     let frames = match world.drive {
         Drive::Frames(span) => span * world.asks.len() as u32,
         _ => Duration::ZERO,
@@ -174,7 +174,7 @@ impl Program {
                 return;
             }
             if let Some((at, span)) = self.stalls.pop_if(|(at, _)| *at <= now) {
-                lock(&self.net).say(|| format!("the program is busy since {at:?}, for {span:?}"));
+                lock(&self.net).log(|| format!("the program is busy since {at:?}, for {span:?}"));
                 lock(&self.net).sleep(Some(now + span), false);
             }
             let now = self.now();
@@ -200,7 +200,7 @@ impl Program {
         }
     }
 
-    /// One turn, and the wait for it; returns whether there may be another.
+    /// Waits, and makes one turn; returns whether there may be another.
     fn round(&mut self, until: Option<Duration>) -> bool {
         match self.drive {
             Drive::Waits => {
@@ -225,7 +225,7 @@ impl Program {
 
     fn turn(&mut self, until: Option<Instant>) -> bool {
         lock(&self.net).start_turn();
-        let mut teller = Teller {
+        let mut receiver = Receiver {
             net: &self.net,
             book: &self.book,
             asks: &self.asks,
@@ -236,7 +236,7 @@ impl Program {
             whole: self.whole,
             rude: self.rude,
         };
-        let sink: &mut dyn Sink = &mut teller;
+        let sink: &mut dyn Sink = &mut receiver;
         match caught(|| self.reactor.turn(until, sink)) {
             Some(Ok(())) => true,
             Some(Err(e)) => {
@@ -250,7 +250,7 @@ impl Program {
         }
     }
 
-    /// Finds, once, the connection for which the program's code has panicked.
+    /// Records, once, for which connection the program's code has panicked.
     fn note_panic(&mut self) {
         let Some(about) = lock(&self.net).blown.filter(|_| std::mem::take(&mut self.touchy)) else {
             return;
@@ -273,7 +273,7 @@ impl Program {
             (book.complaint.take(), std::mem::take(&mut book.reported))
         };
         if let Some(to) = reported.iter().find(|to| !net.allowed.contains(&(**to, false))) {
-            panic!("a proxy is asked for {to}, for which the policy was not asked");
+            panic!("a proxy has to connect to {to}, and the policy was not asked about it");
         }
         if let Some(text) = net.broken.clone().or(complaint) {
             drop(net);
@@ -286,7 +286,7 @@ impl Program {
         self.idle = if moved == 0 { self.idle + 1 } else { 0 };
         // If a turn has room for one event, each event without a listener takes a turn.
         let most = if self.reactor.limits().turn == 1 { 100 } else { IDLE };
-        assert!(self.idle < most, "it spins: {} turns without anything", self.idle);
+        assert!(self.idle < most, "it spins: {} turns have done nothing", self.idle);
         for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.ended.is_none())
         {
             if let Some(event) = &state.reported {
@@ -297,7 +297,7 @@ impl Program {
         self.check_gone();
     }
 
-    /// Over TLS, too, bytes that the system has taken no longer wait.
+    /// Checks over TLS that the reactor does not report bytes as waiting that the system has taken.
     fn check_left(&mut self) {
         for (k, state) in self.states.iter().enumerate() {
             let Some(id) = state.id.filter(|_| state.opened && !state.is_over()) else { continue };
@@ -306,15 +306,15 @@ impl Program {
             }
             let waits = self.reactor.buffered(id) as u64;
             let taken = lock(&self.net).line(id.to_bits()).map_or(0, |line| line.owned(false));
-            // Without the bytes that TLS adds, and its handshake.
+            // The bytes that TLS adds, and those of its handshake, do not count.
             let left = (taken - taken / 10).saturating_sub(4000);
             let most = (open(&self.book).entries[k].up.accepted + SEALED).saturating_sub(left);
             assert!(waits <= most, "ask {k}: {waits} bytes wait, {taken} were taken");
         }
     }
 
-    /// A connection that was released or has ended is gone after its time limit, which starts at
-    /// the last byte that moved.
+    /// Checks that connections that were released or have ended are gone in time: within a limit
+    /// that starts at the last byte that moved.
     fn check_gone(&self) {
         let open = self.reactor.len();
         let now = self.now();
@@ -323,15 +323,15 @@ impl Program {
         let since = |s: &State| {
             let Some(at) = s.ended_at else { return true };
             let moved = s.id.and_then(|id| net.line(id.to_bits())).map_or(at, |l| l.last_moved());
-            // How long the system needs for its bytes is estimated from the time that the others
-            // took; a program that is busy elsewhere takes its own delay for the line's.
+            // The client estimates how long the system needs for its bytes from the time that
+            // earlier bytes took. If the program was busy elsewhere, that delay is in the estimate.
             let guess = moved.saturating_sub(at) * 3 + self.busy * 8;
             let most = (limits.close + limits.linger) * 2 + limits.stall + self.slack + guess;
             at.max(moved) + most < now
         };
         let all_over = self.states.iter().all(|s| s.id.is_none() || since(s) && s.is_over());
         let asked = self.states.iter().any(|s| s.id.is_some());
-        assert!(!asked || !all_over || open == 0, "{open} connections never go");
+        assert!(!asked || !all_over || open == 0, "{open} connections are not gone");
     }
 
     fn act(&mut self, k: usize, deed: Deed) {
@@ -343,7 +343,7 @@ impl Program {
             }
             return;
         };
-        let reported = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        let reported = |what: &str| lock(&self.net).log(|| format!("ask {k}: {what}"));
         match deed {
             Deed::Open => {}
             Deed::Send(msg) => {
@@ -351,8 +351,8 @@ impl Program {
                     Ok(text) if msg.text => self.reactor.send_text(id, text),
                     _ => self.reactor.send_binary(id, &msg.data),
                 });
-                // It was accepted after a panic: the observer is called when the waiting bytes are
-                // written.
+                // The call has panicked: the message was accepted before, since the observer is
+                // called when the waiting bytes are written.
                 let sent = sent.unwrap_or(Ok(()));
                 reported(&format!("send {}: {sent:?}", msg.data.len()));
                 if sent.is_ok() {
@@ -386,13 +386,13 @@ impl Program {
         }
     }
 
-    /// The slow actions of a program.
+    /// The actions of a slow program.
     fn take_time(&mut self, k: usize, id: ConnId, now: Duration, deed: &Deed) {
         let state = &mut self.states[k];
         if !state.opened || state.is_over() {
             return;
         }
-        let reported = |what: &str| lock(&self.net).say(|| format!("ask {k}: {what}"));
+        let reported = |what: &str| lock(&self.net).log(|| format!("ask {k}: {what}"));
         match deed {
             Deed::Pause => {
                 reported("pause");
@@ -447,14 +447,15 @@ impl Program {
             }
         };
         let id = id.expect("room for another connection");
-        lock(&self.net).say(|| format!("ask {k}: open {} as {}", ask.url, id.to_bits()));
+        lock(&self.net).log(|| format!("ask {k}: open {} as {}", ask.url, id.to_bits()));
         if let Some(through) = ask.through {
             let authority = ask.url.split('/').nth(2).unwrap_or_default().to_owned();
             let name = authority.split(':').next().unwrap_or_default();
             let mut net = lock(&self.net);
             let all = net.names.get(name).and_then(|name| name.answer.as_ref().ok());
             let targets = if through.resolves() { all.map_or(0, Vec::len) } else { 1 };
-            // If it may send the proxy several addresses, only the proxy knows which one is used.
+            // If the client may send the proxy several addresses, the proxy decides which one is
+            // used.
             let place = match (through.resolves(), all.map(Vec::as_slice)) {
                 (false, _) => Some(authority),
                 (true, Some([only])) => {
@@ -470,24 +471,25 @@ impl Program {
         (self.states[k].id, self.states[k].asked_at) = (Some(id), now);
     }
 
-    /// The panic costs one connection: the one for which the program's code was called.
+    /// Checks that the panic has ended at most one connection: the one for which the program's code
+    /// was called.
     fn check_panic(&self) {
         let lost = |k: &usize| self.states[*k].lost_to_panic;
         let all: Vec<usize> = (0..self.states.len()).filter(lost).collect();
         assert!(all.len() <= 1, "asks {all:?} are lost to one panic");
         for (k, state) in self.states.iter().enumerate().filter(|(_, state)| state.panicked) {
-            assert!(state.is_released() || all == [k], "ask {k} is not lost, over which it was");
+            assert!(state.is_released() || all == [k], "ask {k}: a panic for it did not end it");
         }
     }
 
-    /// The laws of the end.
+    /// Checks the laws about the end of a run.
     fn finish(mut self) -> Tally {
         let over = self.dropped.is_none() && !self.failing;
         if over {
             self.check_panic();
         }
         if over || self.reactor.is_empty() {
-            // One more turn discards the notes about connections that are gone.
+            // One more turn lets the reactor discard what it keeps about connections that are gone.
             let past = self.at(Duration::ZERO);
             self.turn(Some(past));
             assert_eq!(self.reactor.deadline(), None, "an empty reactor has nothing to wait for");
@@ -497,7 +499,7 @@ impl Program {
         let ended = self.reactor.is_empty();
         let stall = self.reactor.limits().stall;
         drop(self.reactor);
-        // Bytes on their way still arrive.
+        // The bytes on their way still arrive.
         {
             let mut net = lock(&self.net);
             let now = net.now;
@@ -545,7 +547,7 @@ impl moonwire::trace::Observer for Watcher {
         if credentials_in(text.as_bytes(), None).is_some() {
             lock(&self.0).complain(|| format!("a secret in a trace: {text}"));
         }
-        lock(&self.0).say(|| text.chars().take(120).collect());
+        lock(&self.0).log(|| text.chars().take(120).collect());
         burn(&self.0, Some(connection));
     }
 }

@@ -19,14 +19,14 @@ const H: usize = 2;
 const SCHEMES: [ProxyScheme; 4] =
     [ProxyScheme::Http, ProxyScheme::Https, ProxyScheme::Socks5, ProxyScheme::Socks5h];
 
-/// TLS makes a run slower, so it is chosen less often.
+/// A random proxy on host `h`. TLS makes a run slower, so it is chosen less often.
 fn any_through(rng: &mut Rng, h: usize) -> Through {
     let plain = [ProxyScheme::Http, ProxyScheme::Socks5, ProxyScheme::Socks5h];
     let scheme = if rng.chance(10) { ProxyScheme::Https } else { rng.pick(&plain) };
     Through { scheme, h, known: rng.chance(60) }
 }
 
-/// Mostly through a proxy, by the configuration or by the connection's own option.
+/// Mostly sets a proxy for a connection: that of the configuration, or another one.
 fn goes_through(world: &mut World, k: usize) {
     let own = any_through(&mut world.rng, H);
     world.asks[k].through = world.rng.pick(&[None, Some(own), Some(own), world.rule]);
@@ -59,9 +59,9 @@ pub fn proxied(seed: u64) -> World {
     world
 }
 
-/// Faulty proxies: wrong actions at any of their answers; late and strange names of theirs and of
-/// the targets; faults of the line; a policy that denies some addresses; programs that release
-/// connections.
+/// Faulty proxies: they act wrongly at any of their answers. The resolver answers late or strangely
+/// for their names and those of the targets; lines have faults; a policy denies some addresses; the
+/// program releases connections.
 pub fn proxies(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.addresses = world.rng.pick(&[16, 16, 2]);
@@ -74,8 +74,8 @@ pub fn proxies(seed: u64) -> World {
         if world.rng.chance(60) {
             strange_name(&mut world, h);
         }
-        // The second answer for a name would be reported for another name's query: no resolver does
-        // that.
+        // A connection queries two names, and a second answer for the first one would count as the
+        // answer for the other. No resolver does that.
         world.names[h].1.again = None;
         if world.rng.chance(15) {
             let i = world.rng.below(count);
@@ -112,7 +112,7 @@ pub fn proxies(seed: u64) -> World {
     world
 }
 
-/// Mostly servers that accept.
+/// A random result of a connection attempt; mostly the server accepts.
 fn near(rng: &mut Rng) -> Dial {
     if rng.chance(75) { Dial::Accepts(ms(rng.pick(&[0, 0, 5, 260]))) } else { any_dial(rng) }
 }
@@ -130,9 +130,9 @@ fn one(world: &mut World, at: Duration) -> usize {
     }
 }
 
-/// Many connections to one name, through one proxy or directly: one opening handshake at a time
-/// with each place, however long the proxy needs; a SOCKS proxy gets several addresses, not all of
-/// which answer.
+/// Many connections to one name, through one proxy or directly. Each server has one opening
+/// handshake at a time, however long the proxy needs. A SOCKS proxy gets several addresses, of
+/// which some may not answer.
 pub fn proxy_queue(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.opening_per_peer = world.rng.pick(&[1, 1, 1, 2]);
@@ -144,7 +144,7 @@ pub fn proxy_queue(seed: u64) -> World {
     world.host(1, &[AT_ONCE]);
     let dial = Dial::Accepts(ms(world.rng.pick(&[0, 0, 30])));
     world.host(H, &[dial]);
-    // All but one, or all.
+    // No address, all but one, or all.
     let deaf = world.rng.pick(&[0, 0, count - 1, count]);
     world.proxies.deaf = (0..deaf).map(|i| address(0, i)).collect();
     world.proxies.after = vec![0, 50, 50, 300];
@@ -204,7 +204,7 @@ pub fn proxy_streams(seed: u64) -> World {
     world
 }
 
-/// The tortured part: a proxy's part of an opening, small and without other faults.
+/// A tortured scenario: a WebSocket through a proxy, small and without other faults.
 pub fn through(mut world: World, scheme: ProxyScheme, secure: bool) -> World {
     for h in 0..=H {
         world.host(h, &[AT_ONCE]);
@@ -217,15 +217,15 @@ pub fn through(mut world: World, scheme: ProxyScheme, secure: bool) -> World {
     world
 }
 
-/// The same, cut at a byte.
+/// The same without TLS, cut at a byte.
 pub fn cut(world: World, scheme: ProxyScheme, up: bool, at: u64, cut: Cut) -> World {
     let mut world = through(world, scheme, false);
     world.cuts = Some(Cuts { percent: 0, within: 0, fixed: Some((up, at, cut)) });
     world
 }
 
-/// A SOCKS proxy that connects to the last of three addresses, for two connections that wait for
-/// each other.
+/// A SOCKS proxy that connects to the last of three addresses, for two connections that need turns
+/// at the same server.
 pub fn three_addresses(mut world: World) -> World {
     world.host(0, &[AT_ONCE; 3]);
     world.host(1, &[AT_ONCE]);
@@ -241,8 +241,7 @@ pub fn three_addresses(mut world: World) -> World {
     world
 }
 
-/// A tunnel that is refused, with the reason in a body; and a stream whose request the proxy
-/// forwards.
+/// The proxy refuses one tunnel, with the reason in a body, and forwards the request of a stream.
 pub fn refused(mut world: World) -> World {
     for h in 0..=H {
         world.host(h, &[AT_ONCE]);

@@ -1,5 +1,6 @@
-//! An independent proxy, written from RFC 9110 §9.3.6, RFC 1928 and RFC 1929. Its target is a
-//! server in the same process: the line to the proxy has the faults that the path to a server has.
+//! An independent proxy, written from RFC 9110 §9.3.6, RFC 1928 and RFC 1929. It calls the target
+//! server directly, without a line between them. The line to the proxy has the same faults as the
+//! line to a server.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -21,9 +22,9 @@ use crate::ws::wake;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Through {
     pub scheme: ProxyScheme,
-    /// The number of its host.
+    /// The number of the proxy's host.
     pub h: usize,
-    /// Whether the client sends user name and password.
+    /// Whether the client has a user name and a password for the proxy.
     pub known: bool,
 }
 
@@ -36,7 +37,7 @@ impl Through {
         }
     }
 
-    /// Its name in errors and events.
+    /// The proxy's name in errors and events.
     pub fn shown(&self) -> String {
         format!("{}://{}:{}", self.scheme.as_str(), host(self.h), self.port())
     }
@@ -55,13 +56,13 @@ impl Through {
 
 const USER: &str = "us3r";
 
-/// Each proxy has another user name.
+/// Each proxy has another password.
 fn password(h: usize) -> String {
     format!("s3cret-of-{h}")
 }
 
-/// Whether a text contains user name, password, or both in the form of RFC 7617; those of the proxy
-/// with this number are allowed.
+/// The first credentials in a text: a password, or user name and password in the form of RFC 7617.
+/// Those of proxy `but` are allowed.
 pub fn credentials_in(bytes: &[u8], but: Option<usize>) -> Option<String> {
     let has = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
     let of = |h: usize| {
@@ -78,15 +79,15 @@ pub enum Manner {
     Opens,
     /// A status, or a code of SOCKS.
     Refuses(u8),
-    /// It refuses the user name, or that there is none.
+    /// It refuses the user name and password, or the lack of them.
     Unknown,
-    /// Bytes behind its answer.
+    /// It sends bytes behind its answer.
     Early,
     Garbage,
     WrongVersion,
-    /// Endless interim responses; with SOCKS nothing.
+    /// It sends interim responses without end; with SOCKS it sends nothing.
     Endless,
-    /// This many bytes of its answer, then its end.
+    /// It sends this many bytes of its answer, then ends the stream.
     Cut(usize),
     Silent,
     HangsUp,
@@ -114,15 +115,16 @@ pub const ODD: [Manner; 15] = [
 /// How the proxies of a world behave; each connection chooses at random.
 #[derive(Clone, Debug)]
 pub struct Proxies {
-    /// How many of a hundred connections get one of `manners`.
+    /// How many percent of the connections get one of `manners`.
     pub odd: usize,
     pub manners: Vec<Manner>,
-    /// How long each of its answers takes, in milliseconds, and each byte of an answer.
+    /// How many milliseconds each of a proxy's answers takes, and each byte of an answer.
     pub after: Vec<usize>,
     pub drips: Vec<usize>,
-    /// Addresses that it does not connect to.
+    /// The addresses that proxies do not connect to.
     pub deaf: Vec<IpAddr>,
-    /// How many of a hundred require user name and password, if the client offers them.
+    /// For how many percent of the connections the proxy requires user name and password, if the
+    /// client offers them.
     pub asks: usize,
 }
 
@@ -139,16 +141,16 @@ impl Default for Proxies {
     }
 }
 
-/// How it treats this connection.
+/// What the proxy does with this connection.
 struct Plan {
     manner: Manner,
-    /// For a SOCKS proxy: at which of its answers.
+    /// At which answer a SOCKS proxy shows `manner`.
     step: usize,
     after: Duration,
     drip: Duration,
     interim: usize,
     asks: bool,
-    /// For SOCKS: the type of the address in its reply.
+    /// The type of the address in a SOCKS proxy's reply.
     kind: u8,
     deaf: Vec<IpAddr>,
 }
@@ -174,7 +176,7 @@ pub type Maker = Arc<dyn Fn(u16) -> Box<dyn Service> + Send + Sync>;
 
 pub struct ProxyService {
     book: SharedBook,
-    /// Its number.
+    /// The number of the proxy's host.
     h: usize,
     plan: Plan,
     make: Maker,
@@ -182,18 +184,18 @@ pub struct ProxyService {
 }
 
 enum State {
-    /// HTTP, or the messages of SOCKS in this order.
+    /// It reads a head of HTTP, or the messages of SOCKS in this order.
     Head,
     Greeting,
     Login,
     Request,
-    /// Sends these bytes, the next one at this time, then enters this state.
-    Saying(VecDeque<u8>, Duration, Box<State>),
-    /// Endless interim responses.
+    /// It sends these bytes, the next one at this time, then enters this state.
+    Sending(VecDeque<u8>, Duration, Box<State>),
+    /// It sends interim responses without end, the next one at this time.
     Babbling(Duration),
-    /// The tunnel is open.
+    /// The proxy passes all bytes to this server.
     Through(Box<dyn Service>),
-    /// It sends nothing more, except its end, a reset, or neither.
+    /// It sends nothing more, ends the stream, or resets the connection.
     Silent,
     Finished,
     Reset,
@@ -220,31 +222,31 @@ impl ProxyService {
         State::Reset
     }
 
-    fn say(&self, now: Duration, bytes: &[u8], then: State) -> State {
+    fn send(&self, now: Duration, bytes: &[u8], then: State) -> State {
         let bytes = match self.plan.manner {
             Manner::Cut(n) => return self.cut(now, &bytes[..n.min(bytes.len() - 1)]),
             _ => bytes,
         };
-        State::Saying(bytes.iter().copied().collect(), now + self.plan.after, Box::new(then))
+        State::Sending(bytes.iter().copied().collect(), now + self.plan.after, Box::new(then))
     }
 
     fn cut(&self, now: Duration, bytes: &[u8]) -> State {
         let all = bytes.iter().copied().collect();
-        State::Saying(all, now + self.plan.after, Box::new(State::Finished))
+        State::Sending(all, now + self.plan.after, Box::new(State::Finished))
     }
 
-    /// A wrong action instead of a correct answer.
+    /// What it does instead of a correct answer, if it does that with every protocol.
     fn odd(&self, now: Duration) -> Option<State> {
         Some(match self.plan.manner {
             Manner::Silent => State::Silent,
             Manner::HangsUp => State::Finished,
             Manner::Resets => State::Reset,
-            Manner::Garbage => self.say(now, b"220 smtp.test ESMTP\r\n", State::Silent),
+            Manner::Garbage => self.send(now, b"220 smtp.test ESMTP\r\n", State::Silent),
             _ => return None,
         })
     }
 
-    /// The bytes that it has read, if they are a complete message.
+    /// Takes the next message of the client, if it is complete; returns the next state.
     fn next(&mut self, io: &mut Io<'_>) -> Option<State> {
         let (now, input) = (io.now, &mut *io.input);
         match self.state {
@@ -254,7 +256,7 @@ impl ProxyService {
                 if head.starts_with("CONNECT ") {
                     input.drain(..end);
                     if !input.is_empty() {
-                        return Some(self.complain("bytes behind the request, unasked".into()));
+                        return Some(self.complain("bytes behind the request".into()));
                     }
                     return Some(self.connect(now, &head));
                 }
@@ -268,7 +270,7 @@ impl ProxyService {
                 let [5, count, rest @ ..] = &input[..] else { return None };
                 let methods = rest.get(..usize::from(*count))?.to_vec();
                 input.drain(..2 + methods.len());
-                self.alone(input).or_else(|| Some(self.greeting(now, &methods)))
+                self.no_more(input).or_else(|| Some(self.greeting(now, &methods)))
             }
             State::Login => {
                 let [1, len, rest @ ..] = &input[..] else { return None };
@@ -279,37 +281,37 @@ impl ProxyService {
                 let len = 3 + user.len() + word.len();
                 input.drain(..len);
                 if !good {
-                    return Some(self.complain("another user than its own".into()));
+                    return Some(self.complain("wrong user name or password".into()));
                 }
-                self.alone(input).or_else(|| Some(self.login(now)))
+                self.no_more(input).or_else(|| Some(self.login(now)))
             }
             State::Request => {
                 let (len, target) = target_of(input)?;
                 input.drain(..len);
-                self.alone(input).or_else(|| Some(self.request(now, &target)))
+                self.no_more(input).or_else(|| Some(self.request(now, &target)))
             }
             _ => None,
         }
     }
 
-    /// The client must not send anything ahead of an answer.
-    fn alone(&self, rest: &[u8]) -> Option<State> {
-        (!rest.is_empty()).then(|| self.complain("bytes behind its request, unasked".into()))
+    /// Complains about bytes behind a request: the client must wait for the answer.
+    fn no_more(&self, rest: &[u8]) -> Option<State> {
+        (!rest.is_empty()).then(|| self.complain("bytes behind the request".into()))
     }
 
-    /// The demands of RFC 9110 §9.3.6 and RFC 9112 §3.2.3 on the request, and its own user name.
+    /// Checks a request: the rules of RFC 9110 §9.3.6 and RFC 9112 §3.2.3, and the user name.
     fn checked(&self, head: &str, authority: Option<&str>) -> Result<(), State> {
         if let Some(secret) = credentials_in(head.as_bytes(), Some(self.h)) {
-            return Err(self.complain(format!("it got {secret}, which is another's")));
+            return Err(self.complain(format!("it received {secret} of another proxy")));
         }
         let named = head.lines().find_map(|line| line.strip_prefix("Host: "));
         if authority.is_some_and(|authority| named != Some(authority)) {
-            return Err(self.complain(format!("Host is not what is asked for: {head:?}")));
+            return Err(self.complain(format!("Host is not the requested one: {head:?}")));
         }
         let user = head.lines().find_map(|line| line.strip_prefix("Proxy-Authorization: "));
         let own = format!("Basic {}", STANDARD.encode(format!("{USER}:{}", password(self.h))));
         match user {
-            Some(user) if user != own => Err(self.complain(format!("not its user: {user}"))),
+            Some(user) if user != own => Err(self.complain(format!("wrong credentials: {user}"))),
             _ => Ok(()),
         }
     }
@@ -318,7 +320,7 @@ impl ProxyService {
         let authority = head.split(' ').nth(1).unwrap_or_default();
         let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let Some(port) = port.filter(|port| [WS, WSS, HTTP, HTTPS].contains(port)) else {
-            return self.complain(format!("nobody is at {authority}"));
+            return self.complain(format!("no server is at {authority}"));
         };
         if let Err(state) = self.checked(head, Some(authority)) {
             return state;
@@ -331,12 +333,12 @@ impl ProxyService {
             Manner::Unknown => 407,
             Manner::Endless => return State::Babbling(now + self.plan.after),
             Manner::WrongVersion => {
-                return self.say(now, b"HTTP/2.0 200 OK\r\n\r\n", State::Silent);
+                return self.send(now, b"HTTP/2.0 200 OK\r\n\r\n", State::Silent);
             }
             _ => 200,
         };
         if status != 200 {
-            // It repeats the request in its answer, as some proxies do.
+            // The proxy repeats the request in its answer, as some proxies do.
             let size = if self.plan.asks {
                 format!("Content-Length: {}\r\n", head.len())
             } else {
@@ -344,7 +346,7 @@ impl ProxyService {
             };
             let answer = format!("HTTP/1.1 {status} No\r\n{size}\r\n{head}");
             let then = if self.plan.asks { State::Silent } else { State::Finished };
-            return self.say(now, answer.as_bytes(), then);
+            return self.send(now, answer.as_bytes(), then);
         }
         let mut answer = "HTTP/1.1 103 Early Hints\r\nVia: x\r\n\r\n".repeat(self.plan.interim);
         answer.push_str("HTTP/1.1 200 Connection established\r\nContent-Length: 5\r\n\r\n");
@@ -354,9 +356,9 @@ impl ProxyService {
     fn open(&self, now: Duration, mut answer: Vec<u8>, port: u16) -> State {
         if self.plan.manner == Manner::Early {
             answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-            return self.say(now, &answer, State::Silent);
+            return self.send(now, &answer, State::Silent);
         }
-        self.say(now, &answer, State::Through((self.make)(port)))
+        self.send(now, &answer, State::Through((self.make)(port)))
     }
 
     /// Forwards a request in absolute form (RFC 9112 §3.2.2) to the server.
@@ -382,16 +384,16 @@ impl ProxyService {
         }
         let offered = methods.contains(&2);
         match self.plan.manner {
-            Manner::WrongVersion if at_once => self.say(now, &[4, 0], State::Silent),
+            Manner::WrongVersion if at_once => self.send(now, &[4, 0], State::Silent),
             Manner::Unknown if at_once || !offered => {
                 let method = if self.plan.asks { 2 } else { 255 };
                 let method = if offered { 255 } else { method };
-                self.say(now, &[5, method], State::Finished)
+                self.send(now, &[5, method], State::Finished)
             }
             Manner::Endless if at_once => State::Silent,
-            Manner::Unknown => self.say(now, &[5, 2], State::Login),
-            _ if offered && self.plan.asks => self.say(now, &[5, 2], State::Login),
-            _ => self.say(now, &[5, 0], State::Request),
+            Manner::Unknown => self.send(now, &[5, 2], State::Login),
+            _ if offered && self.plan.asks => self.send(now, &[5, 2], State::Login),
+            _ => self.send(now, &[5, 0], State::Request),
         }
     }
 
@@ -402,8 +404,8 @@ impl ProxyService {
             return state;
         }
         match self.plan.manner {
-            Manner::Unknown => self.say(now, &[1, 1], State::Finished),
-            _ => self.say(now, &[1, 0], State::Request),
+            Manner::Unknown => self.send(now, &[1, 1], State::Finished),
+            _ => self.send(now, &[1, 0], State::Request),
         }
     }
 
@@ -414,7 +416,7 @@ impl ProxyService {
         let (name, port) = target.rsplit_once(':').unwrap_or_default();
         let port = port.parse().unwrap_or_default();
         if ![WS, WSS, HTTP, HTTPS].contains(&port) {
-            return self.complain(format!("nobody is at {target}"));
+            return self.complain(format!("no server is at {target}"));
         }
         let address: Option<IpAddr> = name.parse().ok();
         if let Some(ip) = address {
@@ -436,9 +438,9 @@ impl ProxyService {
         reply.extend_from_slice(&[0x1F, 0x90]);
         match (self.plan.manner, code) {
             (Manner::Endless, _) => State::Silent,
-            (Manner::WrongVersion, _) => self.say(now, &reply, State::Silent),
+            (Manner::WrongVersion, _) => self.send(now, &reply, State::Silent),
             (_, 0) => self.open(now, reply, port),
-            _ => self.say(now, &reply, State::Finished),
+            _ => self.send(now, &reply, State::Finished),
         }
     }
 }
@@ -468,7 +470,7 @@ impl Service for ProxyService {
         loop {
             match &mut self.state {
                 State::Through(server) => return server.step(io),
-                State::Saying(rest, at, then) => {
+                State::Sending(rest, at, then) => {
                     if *at > io.now {
                         wake(io, *at);
                         break;

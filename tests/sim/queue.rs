@@ -12,7 +12,7 @@ pub fn queue(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.opening_per_peer = world.rng.pick(&[1, 1, 1, 2]);
     world.limits.opening = ms(world.rng.pick(&[800, 1500]));
-    // The connection before and the wait for it may exceed their limits at the same moment.
+    // If both limits are equal, a handshake and the wait for it may exceed them at the same moment.
     let equal = world.limits.opening;
     world.limits.opening_wait = world.rng.pick(&[equal, equal, ms(700), ms(3000), ms(40_000)]);
     world.host(0, &[AT_ONCE]);

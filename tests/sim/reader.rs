@@ -9,12 +9,13 @@ use crate::ws::wake;
 /// A nap that never ends.
 pub const FOR_EVER: Duration = ms(3_600_000);
 
-/// It reads at its own pace, and not during a nap: the receive window closes meanwhile.
+/// How fast the program reads. During a nap it reads nothing, so the receive window closes.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
     /// Bytes a millisecond; 0: everything at once.
     pub rate: usize,
-    /// Naps: for how long it reads nothing, and the time from the end of the one before.
+    /// The naps: the time from the end of the nap before, and for how long the program reads
+    /// nothing.
     pub naps: Vec<(Duration, Duration)>,
 }
 
@@ -22,9 +23,9 @@ pub struct Pace {
 pub struct Reader {
     pace: Pace,
     read_at: Duration,
-    /// It had read everything.
+    /// Whether the last call has read everything.
     idle: bool,
-    /// When the next nap begins, and the number of it.
+    /// When the next nap begins, and its number.
     nap_at: Option<Duration>,
     nap: usize,
 }
@@ -35,7 +36,7 @@ impl Reader {
         Reader { pace: pace.clone(), read_at: now, idle: true, nap_at, nap: 0 }
     }
 
-    /// Until when it naps.
+    /// When the present nap ends, if there is one.
     fn asleep(&mut self, now: Duration) -> Option<Duration> {
         loop {
             let (from, (_, span)) = (self.nap_at?, *self.pace.naps.get(self.nap)?);
@@ -61,7 +62,7 @@ impl Reader {
             return;
         }
         if self.idle {
-            // It does not catch up on a time without bytes.
+            // The time without bytes does not count: the program does not read faster after it.
             self.read_at = io.now;
         }
         let span = io.now.saturating_sub(self.read_at);

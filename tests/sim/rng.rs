@@ -1,4 +1,4 @@
-//! The random choices of a simulation; they come from one number, the seed.
+//! The random choices of a simulation. One number, the seed, determines all of them.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -19,12 +19,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// One of `0..n`; 0 if there is none.
+    /// A number of `0..n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         if n == 0 { 0 } else { (self.next() % n as u64) as usize }
     }
 
-    /// One of `from..=to`.
+    /// A number of `from..=to`.
     pub fn range(&mut self, from: usize, to: usize) -> usize {
         from + self.below(to.saturating_sub(from) + 1)
     }
@@ -37,7 +37,7 @@ impl Rng {
         of[self.below(of.len())].clone()
     }
 
-    /// Another source, so that one does not affect the choices of the other.
+    /// A separate source: numbers that are drawn from it do not change those of this one.
     pub fn fork(&mut self) -> Rng {
         Rng::new(self.next())
     }

@@ -16,8 +16,8 @@ use crate::ws::{Act, Answer, OnClose, WsPlan};
 
 pub type Scenario = fn(u64) -> World;
 
-/// Name, function, the number of seeds that a run of the tests plays, and ends that some of its
-/// connections must have in them: otherwise it would test nothing.
+/// Name, function, the number of seeds that a run of the tests plays, and ends that must occur in
+/// these seeds: without them the scenario would test nothing.
 pub const ALL: [(&str, Scenario, u64, &[Ended]); 24] = [
     ("echo", echo, 120, &[Clean]),
     ("closing", closing, 300, &[Clean, Failed, Lost]),
@@ -69,7 +69,7 @@ pub fn quiet(k: usize, secure: bool, h: usize) -> Ask {
     }
 }
 
-/// Messages both ways, and an end from either side.
+/// A WebSocket with messages in both directions. The program releases it after 8 s.
 pub fn talk(world: &mut World, at: Duration, secure: bool, h: usize, max: usize) -> usize {
     let k = world.ask(at, |rng, k| {
         let mut ask = quiet(k, secure, h);
@@ -100,7 +100,7 @@ pub fn talk(world: &mut World, at: Duration, secure: bool, h: usize, max: usize)
     k
 }
 
-/// Sends the `i`th message, and sometimes does something else right behind it.
+/// Sends the `i`th message, and sometimes does something else directly after it.
 pub fn send(world: &mut World, at: Duration, k: usize, i: usize, msg: Msg) {
     world.deed(at, k, Deed::Send(msg));
     match world.rng.below(8) {
@@ -131,14 +131,14 @@ pub fn plan(world: &mut World, k: usize) -> &mut WsPlan {
     world.asks[k].ws.as_mut().expect("a WebSocket")
 }
 
-/// An end within this many milliseconds, by either side or both.
+/// Either side closes the connection within this many milliseconds, or both do.
 pub fn end(world: &mut World, at: Duration, k: usize, within: usize) {
-    let who = world.rng.below(4);
-    if who != 0 {
+    let side = world.rng.below(4);
+    if side != 0 {
         let when = at + ms(world.rng.below(within));
         world.deed(when, k, Deed::Close(1000));
     }
-    if who != 1 {
+    if side != 1 {
         let after = ms(world.rng.below(within / 3 + 1));
         let code = world.rng.pick(&[None, Some(1000), Some(1001), Some(4999)]);
         let place = {
@@ -153,13 +153,13 @@ pub fn end(world: &mut World, at: Duration, k: usize, within: usize) {
     }
 }
 
-/// Limits with which everything on its way arrives.
+/// Sets limits that are long enough for all bytes on their way to arrive.
 fn patient(world: &mut World) {
     world.limits.close = ms(20_000);
     world.limits.linger = ms(20_000);
 }
 
-/// Many messages both ways; nothing breaks, everything arrives.
+/// Many messages in both directions. Nothing breaks, and everything arrives.
 pub fn echo(seed: u64) -> World {
     let mut world = World::new(seed);
     patient(&mut world);
@@ -174,7 +174,8 @@ pub fn echo(seed: u64) -> World {
     world
 }
 
-/// Either side closes at any moment, or both; closes are answered, ignored, or held back.
+/// Either side closes at any moment, or both do. The other side answers the close frame, ignores
+/// it, or holds its answer back.
 pub fn closing(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -198,7 +199,7 @@ pub fn closing(seed: u64) -> World {
     world
 }
 
-/// Connections break at any byte, in any way.
+/// Connections are cut at any byte, in any way.
 pub fn faults(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -264,7 +265,7 @@ pub fn pings(seed: u64) -> World {
     for _ in 0..world.rng.below(4) {
         let (at, span) = (world.rng.below(5000), world.rng.pick(&[100, 1200, 3000]));
         world.stalls.push((ms(at), ms(span)));
-        // A program that was busy often has new requests at once.
+        // A program that was busy elsewhere often requests new connections directly after that.
         if world.rng.chance(60) {
             let k = world.ask(ms(at + 1), |_, k| quiet(k, false, 0));
             world.deed(ms(at + 4000), k, Deed::Release);
@@ -278,7 +279,7 @@ pub fn pings(seed: u64) -> World {
     world
 }
 
-/// Released at any moment of its life.
+/// The program releases connections at any moment.
 pub fn release(seed: u64) -> World {
     let mut world = World::new(seed);
     let slow = Dial::Accepts(ms(world.rng.below(40)));
@@ -300,7 +301,7 @@ pub fn release(seed: u64) -> World {
     world
 }
 
-/// Names and addresses: late, failing, racing, refused, several at once and behind one gate.
+/// The resolver answers late or fails; addresses race or refuse; several connections need one gate.
 pub fn dial(seed: u64) -> World {
     let mut world = World::new(seed);
     world.limits.opening_per_peer = world.rng.pick(&[1, 1, 1, 2]);
@@ -356,7 +357,7 @@ pub fn strange_name(world: &mut World, h: usize) {
         4 => *refused = true,
         5 => *twice = Some(again),
         6 | 7 => {
-            // The same addresses several times over.
+            // The answer has each address several times.
             if let Ok(all) = answer {
                 let copy: Vec<SocketAddr> = all.clone();
                 all.extend(copy.iter().rev());
@@ -367,7 +368,7 @@ pub fn strange_name(world: &mut World, h: usize) {
     }
 }
 
-/// Many connections of all kinds of one reactor.
+/// One reactor with many connections of all kinds.
 pub fn many(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -388,7 +389,7 @@ pub fn many(seed: u64) -> World {
     world
 }
 
-/// The reactor is dropped, with everything that it has.
+/// The program drops the reactor with all its connections.
 pub fn dropped(seed: u64) -> World {
     let mut rng = Rng::new(seed ^ 0xD0);
     let of: [Scenario; 5] = [many, dial, redirects, closing, release];

@@ -31,27 +31,29 @@ pub struct State {
     pub asked_at: Duration,
     pub opened: bool,
     messages: usize,
-    /// The same with pieces of bodies.
+    /// The number of messages and of pieces of bodies.
     pieces: usize,
     closing: bool,
     pub ended: Option<Ended>,
     released: bool,
-    /// The program wants no events, and since when it does again.
+    /// Whether the program has paused the connection, and when it last resumed it.
     pub paused: bool,
     pub resumed_at: Duration,
-    /// An event that it got nevertheless: then the end must come in the same turn.
+    /// The first event that came while the connection was paused: the end must come in the same
+    /// turn.
     pub reported: Option<String>,
-    /// Bytes that it holds.
+    /// How many bytes the program holds.
     pub held: usize,
-    /// When it ended or was released.
+    /// When the connection ended or was released.
     pub ended_at: Option<Duration>,
-    /// The program's code has panicked for it, before it had ended.
+    /// The program's code has panicked in a call for this connection.
     pub fell: bool,
+    /// The same, and the connection had not ended before.
     pub panicked: bool,
-    /// The bytes that the system had taken of it before that turn; see
+    /// How many of its bytes the system had taken before the turn of the panic; see
     /// [`Line::owned`](crate::net::Line::owned).
     pub owned_then: u64,
-    /// It was lost by the panic.
+    /// The panic has ended the connection.
     pub lost_to_panic: bool,
 }
 
@@ -74,13 +76,14 @@ impl State {
     }
 
     pub fn may_send(&self, what: &str) {
-        // Until the next turn has ended it, it may be open though the program was not informed.
+        // After a panic the connection stays open until the next turn ends it, even if the program
+        // did not receive the event that it has opened.
         let open = (self.opened || self.panicked) && !self.released;
         assert!(open, "{what} is accepted by a connection that is not open");
     }
 }
 
-pub struct Teller<'a> {
+pub struct Receiver<'a> {
     pub net: &'a Shared,
     pub book: &'a SharedBook,
     pub asks: &'a [Ask],
@@ -88,26 +91,26 @@ pub struct Teller<'a> {
     pub ids: &'a HashMap<ConnId, usize>,
     pub slack: Duration,
     pub limits: Limits,
-    /// Reads return everything that is there.
+    /// Whether a read returns all bytes that have arrived.
     pub whole: bool,
-    /// TLS ends without close_notify.
+    /// Whether the servers end TLS without close_notify.
     pub rude: bool,
 }
 
-impl Sink for Teller<'_> {
+impl Sink for Receiver<'_> {
     fn event(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
-        self.hear(conn, event);
+        self.receive(conn, event);
         burn(self.net, Some(conn.id().to_bits()));
     }
 }
 
-impl Teller<'_> {
-    fn hear(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
+impl Receiver<'_> {
+    fn receive(&mut self, conn: &mut Conn<'_>, event: Event<'_>) {
         let k = self.ids[&conn.id()];
         let now = {
             let mut net = lock(self.net);
             net.progress += 1;
-            net.say(|| format!("ask {k}: {}", shown(&event)));
+            net.log(|| format!("ask {k}: {}", shown(&event)));
             net.now
         };
         let state = &self.states[k];
@@ -119,7 +122,7 @@ impl Teller<'_> {
         let proxy = |transport: &Option<Box<moonwire::proto::Transport>>| {
             let transport = transport.as_ref().expect("a socket");
             let through = self.asks[k].through.map(|through| through.shown());
-            assert_eq!(transport.proxy, through, "ask {k}: another way than was asked for");
+            assert_eq!(transport.proxy, through, "ask {k}: another proxy than was requested");
         };
         match &event {
             Event::Opened(opened) => proxy(&opened.transport),
@@ -149,8 +152,8 @@ impl Teller<'_> {
     }
 }
 
-impl Teller<'_> {
-    /// It opens, or its response begins: once, and in time.
+impl Receiver<'_> {
+    /// A connection opens, or its response begins: this happens once, and in time.
     fn begin(&mut self, k: usize, now: Duration) {
         assert!(!std::mem::replace(&mut self.states[k].opened, true), "ask {k} opens twice");
         self.in_time(k, now);
@@ -160,8 +163,8 @@ impl Teller<'_> {
         let ask = &self.asks[k];
         let mut most = ask.timeout.unwrap_or(self.limits.opening) + self.limits.opening_wait;
         if ask.stream.is_some() && ask.timeout.is_none() {
-            // From the end of the request, with an allowance for bytes that the system still has of
-            // it.
+            // This limit starts at the end of the request. Bytes of it that the system still has
+            // get an allowance.
             let net = lock(self.net);
             let uploads = self.line(k, &net).map_or(Duration::ZERO, |line| line.taken);
             let span = uploads.saturating_sub(self.states[k].asked_at);
@@ -186,11 +189,14 @@ impl Teller<'_> {
     }
 
     fn message(&mut self, conn: &mut Conn<'_>, k: usize, text: bool, data: &[u8]) {
-        assert!(self.states[k].opened && !self.states[k].closing, "ask {k}: a message out of turn");
-        open(self.book).client_hears(k, &Msg { text, data: data.to_vec() });
+        assert!(
+            self.states[k].opened && !self.states[k].closing,
+            "ask {k}: a message before it opens or after a close"
+        );
+        open(self.book).client_receives(k, &Msg { text, data: data.to_vec() });
         self.states[k].messages += 1;
         let (reflex, n) = (self.asks[k].reflex, self.states[k].messages);
-        // An echo of a reply is a message, too, so replies must end at some time.
+        // The server may echo a reply, and the echo is a message, too: the replies must end.
         if reflex.reply > 0 && n <= 20 && n.is_multiple_of(reflex.reply) {
             self.send(conn, k, &Msg::sized(text, "reply", n, data.len().min(3000)));
         }
@@ -200,12 +206,13 @@ impl Teller<'_> {
         self.takes(conn, k, data.len());
     }
 
-    /// A slow program holds its events, or wants no more for now.
+    /// A slow program holds the bytes of its events, or pauses the connection.
     fn takes(&mut self, conn: &mut Conn<'_>, k: usize, bytes: usize) {
         let (reflex, state) = (self.asks[k].reflex, &mut self.states[k]);
         if reflex.holds {
             let limits = &self.limits;
-            // The decision to read on is made before a read, and a turn may have room for more.
+            // The reactor decides before a read whether to read on, and a turn may have room for
+            // more.
             let buffer = limits.receive_buffer.max(limits.receive_buffer_max);
             let most = limits.high_water + limits.turn + buffer + LARGEST;
             assert!(state.held <= most, "ask {k}: {} bytes are held, and more come", state.held);
@@ -222,8 +229,8 @@ impl Teller<'_> {
     fn closing(&mut self, conn: &mut Conn<'_>, k: usize, frame: &CloseFrame) {
         assert!(self.states[k].opened);
         assert!(!std::mem::replace(&mut self.states[k].closing, true), "ask {k} closes twice");
-        let said = open(self.book).entries[k].server_close;
-        assert_eq!(said, Some(frame.code), "ask {k}: another close frame than was sent");
+        let sent = open(self.book).entries[k].server_close;
+        assert_eq!(sent, Some(frame.code), "ask {k}: another close frame than was sent");
         let reflex = self.asks[k].reflex;
         for i in 0..reflex.last_words {
             self.send(conn, k, &Msg::sized(true, "last", i, 30));
@@ -235,7 +242,7 @@ impl Teller<'_> {
 
     fn chunk(&mut self, k: usize, data: &[u8]) {
         assert!(self.states[k].opened, "ask {k}: a body without a head");
-        assert!(!data.is_empty(), "ask {k}: a piece of nothing");
+        assert!(!data.is_empty(), "ask {k}: an empty chunk");
         let mut book = open(self.book);
         let entry = &mut book.entries[k];
         entry.body.extend_from_slice(data);
@@ -286,19 +293,20 @@ impl Teller<'_> {
         state.lost_to_panic = to_panic;
     }
 
-    /// It was lost by a panic of the program's code that was called for this connection.
+    /// Checks the end of a connection that a panic has ended: the program's code has panicked in a
+    /// call for this connection.
     fn check_panicked(&self, k: usize, closed: &Closed) {
         assert!(matches!(closed, Closed::Lost(_)), "ask {k}: {closed}");
         let id = self.states[k].id.map(ConnId::to_bits);
         match lock(self.net).blown {
             None => panic!("ask {k}: {closed}, and nothing panicked"),
-            // The policy does not learn for which connection it is called.
+            // The policy has panicked. It does not receive the id of the connection.
             Some(None) => assert!(!self.states[k].opened, "ask {k}: {closed}"),
             Some(about) => assert_eq!(about, id, "ask {k}: {closed}"),
         }
     }
 
-    /// No address is tried more often than it is in the answer.
+    /// Checks that the client has made at most one attempt for each address in the answers.
     fn check_attempts(&self, k: usize) {
         let (ask, net) = (&self.asks[k], lock(self.net));
         if ask.http.as_ref().is_some_and(|plan| !plan.hops.is_empty()) {
@@ -320,8 +328,8 @@ impl Teller<'_> {
         assert!(tried <= most, "ask {k}: {tried} of {most} addresses");
     }
 
-    /// A complete stream has all of its body, unless the end of a plain connection is the end of
-    /// the body: then an attacker could have cut it.
+    /// Checks that a complete stream has all of its body. If the end of a connection without TLS is
+    /// the end of the body, the client cannot distinguish it from a cut.
     fn check_whole(&self, k: usize, entry: &Entry) {
         let Some(plan) = &entry.http else { panic!("ask {k} is no stream") };
         let could_be_cut =
@@ -333,23 +341,23 @@ impl Teller<'_> {
         assert!(!cut, "ask {k}: complete without close_notify");
         let all = plan.stops.is_none() || plan.framing == Framing::UntilClose;
         assert!(all, "ask {k}: complete without an end");
-        let said: usize =
+        let sent: usize =
             plan.pieces.iter().take(plan.stops.unwrap_or(usize::MAX)).map(|p| p.1.len()).sum();
         match self.asks[k].stream {
             Some(moonwire::proto::http::Delivery::Events) => {
                 let body = plan.body();
-                let blocks = body[..said].windows(2).filter(|w| w == b"\n\n").count();
+                let blocks = body[..sent].windows(2).filter(|w| w == b"\n\n").count();
                 assert_eq!(entry.events, blocks, "ask {k}: events of a whole stream");
             }
-            _ => assert_eq!(entry.body.len(), said, "ask {k}: the body of a whole stream"),
+            _ => assert_eq!(entry.body.len(), sent, "ask {k}: the body of a whole stream"),
         }
     }
 
-    /// What an error must contain about a proxy, and what no error may contain.
+    /// Checks what an error contains about a proxy, and that it contains no credentials.
     fn check_proxy(&self, k: usize, error: &Error) {
-        let said = format!("{error} {error:?}");
-        let secret = credentials_in(said.as_bytes(), None);
-        assert_eq!(secret, None, "ask {k}: {said}");
+        let text = format!("{error} {error:?}");
+        let secret = credentials_in(text.as_bytes(), None);
+        assert_eq!(secret, None, "ask {k}: {text}");
         match (error.kind(), self.asks[k].through) {
             (ErrorKind::Proxy { proxy, .. }, Some(through)) => {
                 assert_eq!((proxy, error.stage()), (&through.shown(), Stage::Proxy), "ask {k}");
@@ -368,7 +376,7 @@ impl Teller<'_> {
         self.check_turn(k, now, error);
         let unread = || lock(self.net).unread(self.states[k].id.map_or(0, ConnId::to_bits));
         match error.kind() {
-            // Bytes are read before timers are checked.
+            // The reactor reads bytes before it checks time limits.
             ErrorKind::Silence(_) | ErrorKind::Idle(_) => {
                 assert_eq!(unread(), 0, "ask {k}: {error}, with bytes to be read");
             }

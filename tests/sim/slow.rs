@@ -1,5 +1,5 @@
-//! Scenarios of slow lines and slow servers. Every time limit is a round trip and a little more,
-//! much shorter than a transfer: so a limit that starts at the wrong moment is found.
+//! Scenarios of slow lines and slow servers. Most time limits are a round trip and a little more,
+//! much shorter than a transfer: a limit that starts at the wrong moment ends a connection.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn slow_path(rng: &mut Rng) -> Path {
         latency,
         jitter: latency / rng.pick(&[1000, 10, 4]),
         bandwidth,
-        // At most a few seconds of the line.
+        // The line carries a full window in at most three seconds.
         window: window.min(bandwidth[0] * 3),
         segment: rng.pick(&[700, 1460]),
         ..Path::default()
@@ -63,7 +63,7 @@ fn opened(world: &World, secure: bool) -> Duration {
     ms(400) + round_trip(world) * if secure { 4 } else { 2 }
 }
 
-/// Bytes a second that a server with such a pace gets from the line.
+/// How many bytes a second a server with this pace gets from the line.
 fn speed(world: &World, pace: &Pace) -> usize {
     let Path { latency, jitter, window, bandwidth, .. } = &world.path;
     let frame = match world.drive {
@@ -76,23 +76,23 @@ fn speed(world: &World, pace: &Pace) -> usize {
     bandwidth[0].min(of_window).min(of_server).max(100)
 }
 
-/// An amount that takes the line some seconds, and about how long.
+/// A number of bytes that takes some seconds, and about how long it takes.
 fn much(world: &mut World, pace: &Pace) -> (usize, Duration) {
     let speed = speed(world, pace);
-    // The bytes that the system holds leave within a few seconds, too.
+    // The bytes that the system holds are sent within three seconds, too.
     world.path.window = world.path.window.min(speed * 3);
     let more = speed * world.rng.range(1500, 8000) / 1000;
     let total = (world.path.window + more).min(2_000_000);
     (total, ms(total * 1000 / speed))
 }
 
-/// A server's pace: that of its line, or slower.
+/// A random pace of a server: that of its line, or a slower one.
 fn any_pace(rng: &mut Rng) -> Pace {
     Pace { rate: rng.pick(&[0, 0, 10, 100]), naps: Vec::new() }
 }
 
-/// A WebSocket whose program sends this much as soon as it is open; returns which one, from when,
-/// for how long.
+/// A WebSocket whose program sends much as soon as it is open; returns the number of the
+/// connection, when the sending starts, and about how long it takes.
 fn upload(world: &mut World, secure: bool, pace: Pace) -> (usize, Duration, Duration) {
     let k = world.ask(ms(0), |_, k| quiet(k, secure, 0));
     let (at, (total, span)) = (opened(world, secure), much(world, &pace));
@@ -113,8 +113,8 @@ fn pings_of_server(world: &mut World, k: usize, span: Duration) {
     }
 }
 
-/// A server that reads slowly for some seconds, in the middle of steady traffic, with keep-alive
-/// pings: it answers them late, but it goes on reading.
+/// A server reads slowly for some seconds in the middle of steady traffic. It answers keep-alive
+/// pings late, but it goes on reading.
 pub fn doze(seed: u64) -> World {
     let mut world = slow(seed);
     world.path.bandwidth = [10_000_000; 2];
@@ -131,7 +131,8 @@ pub fn doze(seed: u64) -> World {
     plan(&mut world, k).pace = Pace { rate, naps };
     world.asks[k].ping = Some(ms(100));
     let at = opened(&world, false);
-    // A little more than it reads while awake, for longer than it needs to catch up on the nap.
+    // The program sends about as much as the server reads between naps, for longer than the server
+    // needs to read the bytes that have arrived during the naps.
     let full = Msg::sized(false, "client", 0, 100_000);
     world.deed(at, k, Deed::Send(full));
     let steps = world.rng.range(80, 120);
@@ -143,7 +144,7 @@ pub fn doze(seed: u64) -> World {
     world
 }
 
-/// Much is sent at once, over a slow line or to a slow server.
+/// The program sends much at once, over a slow line or to a slow server.
 pub fn slow_upload(seed: u64) -> World {
     let mut world = slow(seed);
     let secure = world.rng.chance(15);
@@ -160,7 +161,8 @@ pub fn slow_upload(seed: u64) -> World {
     world
 }
 
-/// Much was accepted, and the end comes at once: by us, by the server, or by a release.
+/// The program has sent much and ends the connection at once, by a close or a release; or the
+/// server ends it.
 pub fn slow_close(seed: u64) -> World {
     let mut world = slow(seed);
     let secure = world.rng.chance(15);
@@ -180,7 +182,7 @@ pub fn slow_close(seed: u64) -> World {
             world.deed(later + ms(50), k, Deed::AnswerClose);
         }
         _ => {
-            // The server is gone while sent bytes are on their way.
+            // The server ends the connection while sent bytes are on their way.
             let end = if world.rng.chance(50) { Act::Finish } else { Act::Reset };
             let acts = &mut plan(&mut world, k).acts;
             acts.push((span / 2, Act::Close(Some(1001))));
@@ -224,18 +226,18 @@ pub fn slow_post(seed: u64) -> World {
     });
     world.asks[k].idle = world.rng.pick(&[None, Some(round_trip(&world) + ms(LITTLE))]);
     if world.rng.chance(20) {
-        // A limit that the program has set covers everything.
+        // A limit that the program has set includes the upload.
         world.asks[k].timeout = Some(opened(&world, secure) + span / 2);
     }
     world.deed(span * 4 + opened(&world, secure) + ms(10_000), k, Deed::Release);
     world
 }
 
-/// The server reads nothing for a while, repeatedly: shorter than any limit. Or it never reads
-/// again, which is an end.
+/// The server repeatedly reads nothing for a time shorter than any limit. Sometimes it never reads
+/// again, and the connection ends.
 pub fn zero_window(seed: u64) -> World {
     let mut world = slow(seed);
-    // All of them may fall into the time that the last bytes need.
+    // All naps may be within the time that the last bytes need.
     let limit = round_trip(&world) + ms(4000);
     set_limits(&mut world, limit);
     world.limits.stall = round_trip(&world) + ms(2000);
@@ -255,7 +257,8 @@ pub fn zero_window(seed: u64) -> World {
     world
 }
 
-/// Programs that pause, hold events, and are busy elsewhere, for longer than a peer may be silent.
+/// The program pauses, holds the bytes of events, and is busy elsewhere, for longer than a peer may
+/// be silent.
 pub fn slow_program(seed: u64) -> World {
     let mut world = World::new(seed);
     let mut largest = LARGEST;

@@ -116,7 +116,8 @@ pub fn stream(seed: u64) -> World {
     world
 }
 
-/// From host to host; some are released meanwhile, or break.
+/// Streams that are redirected from host to host. The program releases some meanwhile; some are
+/// cut.
 pub fn redirects(seed: u64) -> World {
     let mut world = World::new(seed);
     world.host(0, &[AT_ONCE]);
@@ -124,8 +125,8 @@ pub fn redirects(seed: u64) -> World {
     let race = any_dial(&mut world.rng);
     world.host(2, &[race, Dial::Accepts(ms(10)), Dial::Accepts(ms(10))]);
     strange_name(&mut world, 2);
-    // The second answer for a name would be reported for another name's query: no resolver does
-    // that.
+    // A connection queries several names, and a second answer for one would count as the answer for
+    // another. No resolver does that.
     world.names[2].1.again = None;
     for _ in 0..world.rng.range(1, 3) {
         let at = ms(world.rng.below(20));
@@ -142,7 +143,7 @@ pub fn redirects(seed: u64) -> World {
     world
 }
 
-/// Faults of TLS.
+/// Random faults of TLS.
 fn any_tls(rng: &mut Rng) -> TlsPlan {
     let mut plan = TlsPlan { old: rng.chance(20), rude: rng.chance(30), ..TlsPlan::default() };
     match rng.below(10) {

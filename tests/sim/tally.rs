@@ -17,7 +17,7 @@ pub struct Tally {
     pub complete: u64,
     pub failed: u64,
     pub lost: u64,
-    /// Messages that arrived, at either side.
+    /// How many messages and events arrived, at either side.
     pub messages: u64,
 }
 
@@ -33,7 +33,7 @@ impl Tally {
         self.messages += (entry.up.got + entry.down.got + entry.events) as u64;
     }
 
-    /// The outcomes that occurred.
+    /// How many connections ended with this outcome.
     pub fn of(&self, outcome: Ended) -> u64 {
         match outcome {
             Ended::Clean => self.clean,
@@ -54,14 +54,14 @@ impl Tally {
     }
 }
 
-/// After a clean end nothing is missing.
+/// Checks that after a clean end nothing is missing.
 pub fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
     let entry = &book.entries[k];
     if calm && entry.violated && state.opened && state.ended == Some(Ended::Failed) {
-        // Unless the client had closed already, with its own code.
+        // The client reports the violation with 1002, unless it has closed before with 1000.
         let code = entry.client_close.flatten();
-        let heard = matches!(code, Some(1000 | 1002));
-        assert!(heard, "ask {k}: the server has to hear what it did, not {code:?}");
+        let reports_it = matches!(code, Some(1000 | 1002));
+        assert!(reports_it, "ask {k}: the close frame has {code:?} instead of 1002");
     }
     if !state.is_clean() {
         return;
@@ -75,9 +75,9 @@ pub fn check_delivery(book: &Book, k: usize, state: &State, calm: bool) {
     }
 }
 
-/// What was accepted before a connection was released arrives, as long as the line moves and the
-/// server reads. A line that has refused bytes shows whether it moves; one that has refused all for
-/// [`Limits::stall`](moonwire::Limits::stall) does not.
+/// Checks that what was accepted before a connection was released arrives, if the line moves and
+/// the server reads. This can be known only of a line that has refused bytes. A line that has
+/// refused all bytes for [`Limits::stall`](moonwire::Limits::stall) does not move.
 pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State, stall: Duration) {
     let (entry, net) = (&book.entries[k], lock(net));
     let Some(line) = state.id.and_then(|id| net.line(id.to_bits())) else { return };
@@ -89,7 +89,7 @@ pub fn check_given_up(net: &Shared, book: &Book, k: usize, state: &State, stall:
         .is_some_and(|plan| plan.acts.iter().all(listens) && plan.pace.naps.iter().all(wakes));
     let still = |at| line.refused(at, false).is_some_and(|since| since + stall <= at + TURN);
     let given_up = state.opened && state.ended.is_none() && !line.done.is_some_and(still);
-    if given_up && listens && !entry.broke && line.tells(line.taken) {
+    if given_up && listens && !entry.broke && line.arrivals_count(line.taken) {
         let up = &entry.up;
         assert_eq!(up.got, up.sent.len(), "ask {k}: messages to the server, after it was given up");
     }

@@ -1,4 +1,4 @@
-//! A recorded run is run again, in memory alone, and gives the same events and the same bytes.
+//! A tape of a run is run again, only in memory, and gives the same events and the same bytes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::setting;
 /// A tape with more bytes is run in one mode only.
 const MUCH: usize = 40_000;
 
-/// Where a tape is written to.
+/// The memory that a tape is written to.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
@@ -43,7 +43,7 @@ fn taped(name: &str, seed: u64, payloads: bool) -> String {
 
 fn replayed(name: &str, seed: u64, payloads: bool) -> Outcome {
     let text = taped(name, seed, payloads);
-    // For a large tape, byte by byte takes long and shows nothing more than the smaller ones do.
+    // A large tape byte by byte takes long, and shows nothing that smaller ones do not.
     let outcome = match text.len() > MUCH {
         true => run(&text, Mode::Whole, &mut Default::default()),
         false => run_all(&text, 1),
@@ -73,7 +73,8 @@ fn what_is_written_down_of_any_scenario_runs_again() {
     }
 }
 
-/// A tape that differs from the run is found: for each line that is changed, in turn.
+/// If one line of a tape is changed, the run reports a difference at that line. The test changes
+/// each line in turn.
 #[test]
 fn a_changed_tape_differs() {
     let text = taped("echo", 1, true);

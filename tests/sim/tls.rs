@@ -19,14 +19,15 @@ use crate::net::{Io, Service};
 /// A fault of a TLS server.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TlsPlan {
+    /// The server uses TLS 1.2.
     pub old: bool,
-    /// Shows a certificate for another name.
+    /// The server shows a certificate for another name.
     pub wrong_name: bool,
-    /// Answers the ClientHello with a fatal alert.
+    /// The server answers the ClientHello with a fatal alert.
     pub alert: bool,
-    /// Ends without close_notify.
+    /// The server ends without close_notify.
     pub rude: bool,
-    /// Flips a bit of this byte that it sends.
+    /// The server flips a bit of the byte at this place of what it sends.
     pub garble: Option<u64>,
 }
 
@@ -76,7 +77,7 @@ impl TlsService {
     }
 
     fn feed(&mut self, io: &mut Io<'_>) {
-        /// The decrypted bytes that were not read: beyond this, the bytes stay in the system.
+        /// Once this many decrypted bytes are unread, later bytes stay in the system.
         const AHEAD: usize = 16_384;
         let mut bytes = &io.input[..];
         while !bytes.is_empty() && !self.failed && self.input.len() < AHEAD {
@@ -84,7 +85,7 @@ impl TlsService {
             if read.is_err() || self.tls.process_new_packets().is_err() {
                 self.failed = true;
             }
-            // Ends with an error, since more may come.
+            // It returns an error at the end of the bytes, since more may come.
             let _ = self.tls.reader().read_to_end(&mut self.input);
         }
         let left = if self.failed { 0 } else { bytes.len() };
@@ -137,8 +138,8 @@ fn pem(file: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// For a simulation's reactor: sessions are resumed only within it, so that each seed is
-/// independent.
+/// The configuration of a simulation's reactor. Sessions of TLS are resumed only within one
+/// simulation, so that each seed is independent.
 pub fn client() -> Arc<ClientConfig> {
     static BASE: OnceLock<ClientConfig> = OnceLock::new();
     let base = BASE.get_or_init(|| {
@@ -155,7 +156,7 @@ pub fn client() -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// For a simulation's servers.
+/// The configuration of a simulation's servers.
 pub fn server(plan: TlsPlan) -> Arc<ServerConfig> {
     static KEYS: OnceLock<[Arc<Keeper>; 2]> = OnceLock::new();
     let keys = KEYS.get_or_init(|| ["wildcard", "other"].map(|name| Arc::new(Keeper::new(name))));
@@ -169,9 +170,9 @@ pub fn server(plan: TlsPlan) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// A key whose signatures all have one length. The random bytes of TLS cannot be seeded; with this
-/// key at least every record has the same length in every run, so that the faults of a seed hit the
-/// same byte.
+/// A key whose signatures all have one length. The random bytes of TLS cannot be seeded. With this
+/// key each record at least has the same length in every run, so that the faults of a seed change
+/// the same byte.
 #[derive(Debug)]
 struct Keeper(Arc<CertifiedKey>);
 

@@ -26,7 +26,7 @@ pub type Torture = (&'static str, fn() -> World);
 
 /// The tortured scenarios.
 pub const TORTURED: [Torture; 15] = [
-    ("two that race and talk", || {
+    ("two connections with racing addresses", || {
         let mut world = well(1);
         world.host(0, &[Dial::Refuses(ms(2)), Dial::Accepts(ms(3)), Dial::Accepts(ms(20))]);
         for i in 0..2 {
@@ -73,7 +73,7 @@ pub const TORTURED: [Torture; 15] = [
         }
         world
     }),
-    ("the last words to a slow reader", || {
+    ("a rule that is broken while the server reads slowly", || {
         let mut world = well(9);
         world.path.window = 1000;
         world.host(0, &[AT_ONCE]);
@@ -83,7 +83,7 @@ pub const TORTURED: [Torture; 15] = [
         plan(&mut world, k).acts = vec![(ms(120), Act::Break)];
         world
     }),
-    ("a stream that is sent elsewhere", || {
+    ("a stream that is redirected", || {
         let mut world = well(5);
         world.host(0, &[AT_ONCE]);
         world.host(1, &[Dial::Unreachable, Dial::Accepts(ms(5))]);
@@ -111,7 +111,7 @@ pub const TORTURED: [Torture; 15] = [
         world.deed(ms(3000), k, Deed::Release);
         world
     }),
-    ("a slow line, and a close behind much", || {
+    ("a slow line, and a close behind many bytes", || {
         let mut world = well(10);
         (world.path.latency, world.path.window) = (ms(20), 4000);
         (world.path.bandwidth, world.path.segment) = ([20_000, 20_000], 700);
@@ -135,13 +135,13 @@ pub const TORTURED: [Torture; 15] = [
     }),
     ("CONNECT", || through(well(13), ProxyScheme::Http, false)),
     ("SOCKS with user and password", || through(well(14), ProxyScheme::Socks5h, false)),
-    ("SOCKS, of three addresses", || three_addresses(well(15))),
+    ("SOCKS with three addresses", || three_addresses(well(15))),
     ("TLS to a proxy", || through(well(16), ProxyScheme::Https, false)),
     ("TLS to a proxy and behind it", || through(well(17), ProxyScheme::Https, true)),
-    ("a way that is refused, and a request that a proxy takes", || refused(well(18))),
+    ("a tunnel that is refused, and a request that a proxy forwards", || refused(well(18))),
 ];
 
-/// The conversation that is cut at every byte: short, and with everything in it.
+/// The connection that is cut at every byte: short, with messages, a ping and closes.
 pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     let mut world = well(8);
     (world.path.segment, world.path.window) = (1460, 65_536);
@@ -158,7 +158,7 @@ pub fn short(secure: bool, up: bool, at: u64, cut: Cut) -> World {
     world
 }
 
-/// One message of this many bytes, to a server that takes all of it at once.
+/// The program sends one message of this many bytes to a server that takes all of it at once.
 pub fn large(secure: bool, len: usize) -> World {
     let mut world = well(11);
     (world.path.window, world.path.segment) = (1 << 22, 65_536);

@@ -1,4 +1,5 @@
-//! What a seed makes of a scenario: a network, servers, and the actions of a program.
+//! A world: the network, the servers and the actions of the program that a scenario makes from a
+//! seed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub const PROXY: u16 = 3128;
 pub const PROXY_TLS: u16 = 3129;
 pub const SOCKS: u16 = 1080;
 
-/// An action of the program, and its time.
+/// An action of the program.
 #[derive(Clone)]
 pub enum Deed {
     Open,
@@ -37,28 +38,30 @@ pub enum Deed {
     Flush,
     /// A turn that does not wait.
     Turn,
-    /// Wants no events for now.
+    /// The program pauses the connection.
     Pause,
     Resume,
-    /// Has used the events that it held.
+    /// The program reports all held bytes as consumed.
     Consume,
 }
 
-/// What the sink does at once.
+/// The actions of the sink within an event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reflex {
-    /// Messages to send when it opens.
+    /// The number of messages that it sends when the connection opens.
     pub hello: usize,
-    /// Answers every message with a number divisible by this.
+    /// It answers each message whose number is divisible by this; 0: none.
     pub reply: usize,
-    /// Closes after this many messages.
+    /// It closes the connection after this many messages.
     pub enough: Option<usize>,
-    /// At the server's close frame: last messages, and our own close.
+    /// At the server's close frame: the number of messages that it still sends, and whether it
+    /// then closes.
     pub last_words: usize,
     pub closes_back: bool,
-    /// After every so many messages it wants no more for now; [`Deed::Resume`] asks for more.
+    /// It pauses the connection after each group of this many messages. [`Deed::Resume`] resumes
+    /// it.
     pub pauses: Option<usize>,
-    /// Events are held until [`Deed::Consume`].
+    /// It holds the bytes of events until [`Deed::Consume`].
     pub holds: bool,
 }
 
@@ -83,9 +86,9 @@ pub struct Ask {
 pub enum Drive {
     /// `turn` waits.
     Waits,
-    /// Another part of the program waits, for the poller and for `deadline()`.
+    /// Another part of the program waits for the poller and for `deadline()`; `turn` does not wait.
     Elsewhere,
-    /// A turn each frame.
+    /// One turn in each frame of this length; no turn waits.
     Frames(Duration),
 }
 
@@ -93,13 +96,14 @@ pub struct World {
     pub rng: Rng,
     pub limits: Limits,
     pub noise: Noise,
-    /// For every connection; each has its own faults.
+    /// The path of every connection. The faults in it differ.
     pub path: Path,
-    /// Faults of connections: none, or within this many bytes from the start.
+    /// Where connections are cut; `None`: nowhere.
     pub cuts: Option<Cuts>,
     pub tls: TlsPlan,
     pub proxies: Proxies,
-    /// It is in the configuration, and connections that use another one set it themselves.
+    /// The proxy of the reactor's configuration. A connection that uses another one, or none, sets
+    /// its own option.
     pub rule: Option<Through>,
     /// Addresses that the policy does not allow.
     pub denied: Vec<IpAddr>,
@@ -108,16 +112,16 @@ pub struct World {
     pub asks: Vec<Ask>,
     pub deeds: Vec<(Duration, usize, Deed)>,
     pub drive: Drive,
-    /// When the program is busy elsewhere, and how long.
+    /// When the program is busy elsewhere, and for how long.
     pub stalls: Vec<(Duration, Duration)>,
-    /// The reactor is dropped with all it has.
+    /// When the program drops the reactor with all its connections.
     pub dropped: Option<Duration>,
     pub observed: bool,
     /// The tape that records the connections.
     pub tape: Option<Tape>,
-    /// The call of the program's code that panics.
+    /// The number of the call of the program's code that panics.
     pub fuse: Option<u64>,
-    /// Nothing is lost: messages that were sent before a clean end must arrive.
+    /// Whether nothing is lost: then messages that were sent before a clean end must arrive.
     pub calm: bool,
 }
 
@@ -126,7 +130,8 @@ pub struct World {
 pub struct Cuts {
     pub percent: usize,
     pub within: usize,
-    /// Exactly this one, for each connection.
+    /// This cut for each connection, instead of random ones: whether in the client's bytes, at
+    /// which byte, and how.
     pub fixed: Option<(bool, u64, Cut)>,
 }
 
@@ -135,7 +140,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let limits = limits(&mut rng);
         let mut noise = noise(&mut rng);
-        // Every third seed; all of them if the other tests wait with poll, too.
+        // Every third seed uses poll; with `moonwire_poll` every seed does.
         noise.poll = cfg!(moonwire_poll) || seed % 3 == 1;
         noise.prompt = seed % 4 == 3;
         let path = path(&mut rng);
@@ -169,7 +174,7 @@ impl World {
         }
     }
 
-    /// A name whose addresses mostly answer: `NAME.a.test`.
+    /// The host with this number: its name has one address for each of `dials`.
     pub fn host(&mut self, number: usize, dials: &[Dial]) {
         let addresses: Vec<IpAddr> = (0..dials.len()).map(|i| address(number, i)).collect();
         for (ip, dial) in addresses.iter().zip(dials) {
@@ -183,7 +188,7 @@ impl World {
         self.names.push((host(number), name));
     }
 
-    /// Requests something at a time; returns its number.
+    /// Requests a connection at this time; returns its number.
     pub fn ask(&mut self, at: Duration, make: impl FnOnce(&mut Rng, usize) -> Ask) -> usize {
         let k = self.asks.len();
         let ask = make(&mut self.rng, k);

@@ -10,12 +10,12 @@ use crate::book::{Msg, SharedBook, open};
 use crate::net::{Io, Service};
 use crate::reader::{Pace, Reader};
 
-/// How the opening handshake is answered.
+/// How the server answers the opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     Accepts,
     Forbids,
-    /// With the accept value of another key.
+    /// It accepts, with the accept value of another key.
     Mistakes,
     Redirects,
     Silent,
@@ -24,7 +24,7 @@ pub enum Answer {
     Garbage,
 }
 
-/// What a server does without being asked.
+/// What a server does by its plan, not as an answer.
 #[derive(Clone)]
 pub enum Act {
     /// A message in this many frames.
@@ -32,38 +32,38 @@ pub enum Act {
     Ping(Vec<u8>),
     Pong,
     Close(Option<u16>),
-    /// Breaks a rule.
+    /// It breaks a rule.
     Break,
     Finish,
     Reset,
 }
 
-/// How it reacts to the client's close frame.
+/// What the server does at the client's close frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OnClose {
-    /// Answers, and ends the stream after this time.
+    /// It answers, and ends the stream after this time.
     Answers(Duration),
-    /// Answers, and waits until the client ends.
+    /// It answers, and waits until the client ends the stream.
     Waits,
     Ignores,
     HangsUp,
 }
 
-/// A server's side of a connection.
+/// What the server does with a connection.
 #[derive(Clone)]
 pub struct WsPlan {
     pub answer: Answer,
     /// The time from the request to the answer.
     pub after: Duration,
-    /// Interim responses before the answer.
+    /// The number of interim responses before the answer.
     pub interim: usize,
-    /// Frames follow the 101 in one piece.
+    /// The server sends its first frame in one piece with the 101.
     pub glued: bool,
     pub echo: bool,
-    /// Its actions; each follows the one before after this time.
+    /// The server's actions; each follows the one before after this time.
     pub acts: Vec<(Duration, Act)>,
     pub on_close: OnClose,
-    /// How it reads once it is open.
+    /// How the server reads once the connection is open.
     pub pace: Pace,
 }
 
@@ -90,21 +90,21 @@ pub struct WsServer {
     state: State,
     /// When the next of `acts` is due.
     due: Option<Duration>,
-    /// When the stream is to be ended.
+    /// When the server ends the stream.
     end: Option<Duration>,
-    /// The received bytes that were read.
+    /// The bytes that were read and not yet parsed.
     taken: Vec<u8>,
     reader: Reader,
-    /// A message in fragments.
+    /// The received fragments of an incomplete message.
     partial: Option<Msg>,
     got_close: bool,
     sent_close: bool,
 }
 
 enum State {
-    /// The request, with the bytes behind it.
+    /// The server reads the request.
     Head,
-    /// The answer is due.
+    /// The server answers at this time; the text is the client's key.
     Answering(Duration, String),
     Open,
     Over,
@@ -284,7 +284,7 @@ impl WsServer {
             return;
         }
         let mut book = open(&self.book);
-        book.server_hears(self.k, &msg);
+        book.server_receives(self.k, &msg);
         if self.plan.echo && !self.sent_close {
             frame_to(io.out, if msg.text { 0x81 } else { 0x82 }, &msg.data);
             book.entries[self.k].down.sent.push(msg);
@@ -341,7 +341,7 @@ impl WsServer {
             Act::Pong => frame_to(io.out, 0x8A, &[]),
             Act::Break => {
                 (entry.broke, entry.violated) = (true, true);
-                // Whatever follows is ignored.
+                // A reserved bit is set; the client must ignore the other bytes.
                 io.out.extend_from_slice(&[0xC1; 5000]);
                 self.sent_close = true;
             }
@@ -401,12 +401,12 @@ impl Service for WsServer {
     }
 }
 
-/// Sets the time of the next call, unless an earlier one is set.
+/// Sets the time of the service's next call, unless an earlier one is set.
 pub fn wake(io: &mut Io<'_>, at: Duration) {
     io.wake = Some(io.wake.map_or(at, |other| other.min(at)));
 }
 
-/// A frame of a server: not masked.
+/// Appends a frame of a server, which is not masked.
 pub fn frame_to(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     out.push(first);
     match payload.len() {
@@ -423,7 +423,7 @@ pub fn frame_to(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// A message in about this many frames; the cuts may be within characters.
+/// Appends a message in about this many frames. They may split characters.
 fn message_to(out: &mut Vec<u8>, msg: &Msg, pieces: usize) {
     let size = (msg.data.len() / pieces.max(1)).max(1);
     let mut rest = &msg.data[..];

@@ -15,7 +15,7 @@ use crate::world::{PROXY, PROXY_TLS, SOCKS, WS};
 const CALLS: u64 = 200_000;
 
 impl Net {
-    /// Counts a system call, and lets it fail if it is the selected one.
+    /// Counts a system call, and makes it fail if it is the call of [`Net::inject`].
     pub(super) fn enter(&mut self, call: Call) -> io::Result<()> {
         let number = self.calls;
         self.calls += 1;
@@ -37,7 +37,7 @@ impl Net {
             return Ok(());
         };
         self.progress += 1;
-        self.say(|| format!("call {number}: {call:?} is made to fail: {kind:?}"));
+        self.log(|| format!("call {number}: {call:?} is made to fail: {kind:?}"));
         Err((*kind).into())
     }
 
@@ -52,7 +52,8 @@ impl Net {
     }
 
     pub fn clock(&mut self) -> Instant {
-        // A deadline that stays due would be checked for ever, without a system call.
+        // This limit also ends a loop that checks a due deadline again and again, without any other
+        // system call.
         self.turn_calls += 1;
         assert!(self.turn_calls < CALLS, "a turn that does not end");
         if !self.noise.tick.is_zero() {
@@ -63,7 +64,8 @@ impl Net {
     }
 
     pub fn random(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        // If the random source fails later, a reactor ends; no real source does.
+        // Only the first call may fail. A reactor ends if the random source fails later; a real
+        // source does not.
         if self.calls == 0 {
             self.enter(Call::Random)?;
         }
@@ -82,15 +84,15 @@ impl Net {
             }
         };
         let id = self.tcps.len();
-        self.say(|| format!("#{id} connect {to}: {dial:?}"));
+        self.log(|| format!("#{id} connect {to}: {dial:?}"));
         if dial == Dial::Unreachable {
             return Err(io::ErrorKind::NetworkUnreachable.into());
         }
         let of_proxy = [PROXY, PROXY_TLS, SOCKS].contains(&to.port());
         if !self.allowed.contains(&(to, of_proxy)) {
-            self.complain(|| format!("the policy was not asked for {to}"));
+            self.complain(|| format!("the policy was not asked about {to}"));
         }
-        // RFC 6455 §4.1, 2.
+        // RFC 6455 §4.1, 2: one address has one opening handshake at a time.
         let opening = |tcp: &&Tcp| {
             let gone = tcp.forgotten || tcp.dropped || tcp.has_opened(&self.opened);
             tcp.to == to && !gone
@@ -144,7 +146,7 @@ impl Net {
             return Err(e);
         }
         let error = self.tcps[id].error.take();
-        self.say(|| format!("#{id} connected: {error:?}"));
+        self.log(|| format!("#{id} connected: {error:?}"));
         error.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
@@ -153,17 +155,17 @@ impl Net {
         if buf.is_empty() {
             self.complain(|| format!("#{id} is read with no room: looks like the end"));
         }
-        if let Err(e) = self.enter(Call::Read).and_then(|()| self.stormy().map_or(Ok(()), Err)) {
+        if let Err(e) = self.enter(Call::Read).and_then(|()| self.fault().map_or(Ok(()), Err)) {
             match e.kind() {
                 io::ErrorKind::ConnectionReset => {
                     self.reset(id, e.kind());
                     self.tcps[id].error = None;
                 }
-                // It is called again at once.
+                // The client calls again at once.
                 io::ErrorKind::Interrupted => {}
                 _ => self.tcps[id].line.hides(self.now),
             }
-            self.say(|| format!("#{id} read, in a storm: {:?}", e.kind()));
+            self.log(|| format!("#{id} read, by a fault: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
@@ -171,29 +173,29 @@ impl Net {
         if n > 0 {
             let was_full = tcp.down.room() == 0;
             tcp.down.read(&mut buf[..n]);
-            tcp.line.heard = self.now;
+            tcp.line.last_read = self.now;
             self.progress += 1;
             if was_full {
                 self.later(Duration::ZERO, Happening::Pump(id));
             }
-            self.say(|| format!("#{id} read {n}"));
+            self.log(|| format!("#{id} read {n}"));
             return Ok(n);
         }
         if let Some(kind) = tcp.error.take() {
             self.progress += 1;
-            self.say(|| format!("#{id} read: {kind:?}"));
+            self.log(|| format!("#{id} read: {kind:?}"));
             return Err(kind.into());
         }
         if tcp.dead || tcp.down.end.is_some() {
             self.wasted += 1;
-            self.say(|| format!("#{id} read: end"));
+            self.log(|| format!("#{id} read: end"));
             return Ok(0);
         }
         self.wasted += 1;
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn stormy(&mut self) -> Option<io::Error> {
+    fn fault(&mut self) -> Option<io::Error> {
         if self.noisy(self.noise.interrupted) {
             return Some(io::ErrorKind::Interrupted.into());
         }
@@ -202,7 +204,7 @@ impl Net {
 
     pub fn write(&mut self, id: usize, bytes: &[u8]) -> io::Result<usize> {
         self.used(id, "write");
-        if let Err(e) = self.enter(Call::Write).and_then(|()| self.stormy().map_or(Ok(()), Err)) {
+        if let Err(e) = self.enter(Call::Write).and_then(|()| self.fault().map_or(Ok(()), Err)) {
             match e.kind() {
                 io::ErrorKind::BrokenPipe => {
                     self.reset(id, e.kind());
@@ -211,17 +213,17 @@ impl Net {
                 io::ErrorKind::WouldBlock => {
                     let tcp = &mut self.tcps[id];
                     let room = if tcp.up_and_running { tcp.room_up() } else { 0 };
-                    tcp.line.storms(self.now, room);
+                    tcp.line.fault_refuses(self.now, room);
                 }
                 _ => {}
             }
-            self.say(|| format!("#{id} write, in a storm: {:?}", e.kind()));
+            self.log(|| format!("#{id} write, by a fault: {:?}", e.kind()));
             return Err(e);
         }
         let tcp = &mut self.tcps[id];
         if let Some(kind) = tcp.error.take() {
             self.progress += 1;
-            self.say(|| format!("#{id} write: {kind:?}"));
+            self.log(|| format!("#{id} write: {kind:?}"));
             return Err(kind.into());
         }
         if tcp.finished {
@@ -237,14 +239,14 @@ impl Net {
         if n == 0 {
             self.wasted += 1;
             tcp.line.refuses(self.now);
-            self.say(|| format!("#{id} refuses {}", bytes.len()));
+            self.log(|| format!("#{id} refuses {}", bytes.len()));
             return Err(io::ErrorKind::WouldBlock.into());
         }
         tcp.line.takes(self.now, &bytes[..n]);
         self.progress += 1;
         self.writes += 1;
         self.ship(id, true, &bytes[..n]);
-        self.say(|| format!("#{id} write {n} of {}", bytes.len()));
+        self.log(|| format!("#{id} write {n} of {}", bytes.len()));
         Ok(n)
     }
 
@@ -257,7 +259,7 @@ impl Net {
         let after = tcp.up.send(self.now, Piece::End(End::Finished), &mut tcp.rng);
         self.progress += 1;
         self.later(after, Happening::Arrive { tcp: id, up: true });
-        self.say(|| format!("#{id} shutdown"));
+        self.log(|| format!("#{id} shutdown"));
     }
 
     pub fn watch(
@@ -270,7 +272,7 @@ impl Net {
         self.used(id, "watch");
         self.wasted += 1;
         self.enter(Call::Watch)?;
-        self.say(|| format!("#{id} watch {interest:?} new: {new}"));
+        self.log(|| format!("#{id} watch {interest:?} new: {new}"));
         let tcp = &mut self.tcps[id];
         let was = tcp.watched.replace((token, interest));
         tcp.conn = Some(token >> 8);
@@ -288,7 +290,7 @@ impl Net {
 
     pub fn forget(&mut self, id: usize) {
         self.used(id, "forget");
-        self.say(|| format!("#{id} forget"));
+        self.log(|| format!("#{id} forget"));
         self.tcps[id].watched = None;
         self.tcps[id].forgotten = true;
         self.tcps[id].line.done = Some(self.now);
@@ -305,9 +307,9 @@ impl Net {
         self.progress += 1;
         self.asks_for(id, name);
         let name = self.names.get(name).cloned();
-        let mut name = name.expect("a world that knows the name");
+        let mut name = name.expect("a name of this world");
         name.answer.iter_mut().flatten().for_each(|address| address.set_port(port));
-        self.say(|| format!("resolve: {name:?}"));
+        self.log(|| format!("resolve: {name:?}"));
         if name.refused {
             return Err(io::Error::other("no resolver"));
         }
@@ -329,7 +331,7 @@ impl Net {
     /// The client's descriptor is closed.
     pub fn dropped(&mut self, id: usize) {
         self.progress += 1;
-        self.say(|| format!("#{id} closed"));
+        self.log(|| format!("#{id} closed"));
         let tcp = &mut self.tcps[id];
         tcp.dropped = true;
         if tcp.watched.take().is_some() {
@@ -349,7 +351,7 @@ impl Net {
 
     /// A reset travels to the server; bytes on their way to it are lost.
     pub(super) fn reset_server(&mut self, id: usize) {
-        self.say(|| format!("#{id} resets: the client closed with bytes unread, or to come"));
+        self.log(|| format!("#{id} resets: the client closed with bytes unread, or to come"));
         let tcp = &mut self.tcps[id];
         tcp.dead = true;
         tcp.up.lose();

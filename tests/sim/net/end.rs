@@ -8,24 +8,25 @@ use crate::pipe::{End, Piece};
 
 /// The code behind a server's side of a connection.
 pub trait Service: Send {
-    /// Called when bytes have arrived, `wake` is due, or there is room again.
+    /// The network calls it when bytes have arrived, `wake` is due, or there is room again.
     fn step(&mut self, io: &mut Io<'_>);
 }
 
 /// A server's side of a connection, as its service uses it.
 pub struct Io<'a> {
     pub now: Duration,
-    /// Bytes that have arrived and were not taken yet. They make the client's window smaller.
+    /// The bytes that have arrived and that the service has not taken. They reduce the client's
+    /// window.
     pub input: &'a mut Vec<u8>,
-    /// The client sends no more, and how its stream ended.
+    /// How the client's stream has ended, if it has.
     pub end: Option<End>,
-    /// Bytes to be sent.
+    /// The bytes to be sent.
     pub out: &'a mut Vec<u8>,
-    /// Nothing will be sent after `out`.
+    /// The service sends nothing after `out`: the server ends the stream.
     pub finish: bool,
-    /// Resets the connection now.
+    /// The server resets the connection now.
     pub abort: bool,
-    /// The time of the next call, whatever happens.
+    /// The time of the next call, if nothing else causes one before.
     pub wake: Option<Duration>,
 }
 
@@ -36,8 +37,9 @@ pub struct Server {
     pub(super) end: Option<End>,
     pub(super) finish: bool,
     pub(super) finished: bool,
-    /// A fault has cut the connection.
+    /// The server can send no more: a fault has cut the connection, or the server has reset it.
     pub(super) mute: bool,
+    /// A fault has cut the connection in the client's bytes: the service is called no more.
     pub(super) deaf: bool,
     pub(super) wake: Option<Duration>,
 }
@@ -72,7 +74,7 @@ impl Net {
         tcp.down.arrive(self.now);
         tcp.line.comes(self.now, tcp.down.taken + tcp.down.there() as u64);
         if tcp.dropped {
-            // The client has closed: bytes that still arrive are answered with a reset.
+            // The client has closed its descriptor: its system answers later bytes with a reset.
             if tcp.down.there() > 0 && !tcp.dead {
                 self.reset_server(id);
             }
@@ -86,13 +88,13 @@ impl Net {
                 if timed_out { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionReset };
             (tcp.dead, tcp.error, tcp.server) = (true, Some(kind), None);
             tcp.up.lose();
-            self.say(|| format!("#{id} is reset: {kind:?}"));
+            self.log(|| format!("#{id} is reset: {kind:?}"));
         }
     }
 
-    /// A fault: the server's last bytes.
+    /// A fault: the server sends no bytes after this.
     fn cut(&mut self, id: usize, cut: Cut) {
-        self.say(|| format!("#{id} is cut: {cut:?}"));
+        self.log(|| format!("#{id} is cut: {cut:?}"));
         let tcp = &mut self.tcps[id];
         let Some(server) = &mut tcp.server else { return };
         server.mute = true;
@@ -106,21 +108,21 @@ impl Net {
         self.later(after, Happening::Arrive { tcp: id, up: false });
     }
 
-    /// Lets the server do what is possible.
+    /// Calls the service, and sends what the window has room for.
     pub(super) fn pump(&mut self, id: usize) {
         let now = self.now;
         let tcp = &mut self.tcps[id];
         let Some(mut server) = tcp.server.take() else { return };
         let step = server.step(now);
         tcp.line.read(now, tcp.up.taken - server.input.len() as u64);
-        // An earlier timer sets this one again.
+        // If an earlier wake-up is set, that call of the service sets the later one again.
         if let Some(at) = step.wake.filter(|at| server.wake.is_none_or(|due| *at < due)) {
             server.wake = Some(at);
             self.later(at.saturating_sub(now), Happening::Pump(id));
         }
         if step.abort && !server.mute {
             (server.mute, server.finished) = (true, true);
-            self.say(|| format!("#{id} the server resets"));
+            self.log(|| format!("#{id} the server resets"));
             let tcp = &mut self.tcps[id];
             let after = tcp.down.send(now, Piece::End(End::Broken), &mut tcp.rng);
             self.later(after, Happening::Arrive { tcp: id, up: false });
@@ -149,7 +151,7 @@ impl Net {
             let tcp = &mut self.tcps[id];
             let after = tcp.down.send(now, Piece::End(End::Finished), &mut tcp.rng);
             self.later(after, Happening::Arrive { tcp: id, up: false });
-            self.say(|| format!("#{id} the server sends its end"));
+            self.log(|| format!("#{id} the server sends its end"));
         }
     }
 
@@ -164,7 +166,7 @@ impl Net {
     }
 }
 
-/// The requests of a step of a service.
+/// What a service requests in a call.
 struct Step {
     wake: Option<Duration>,
     abort: bool,

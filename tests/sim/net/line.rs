@@ -1,52 +1,55 @@
-//! What a connection's line has carried: the laws about time limits and about lost bytes use the
-//! network itself, not the client.
+//! What a connection's line has carried. The laws about time limits and about lost bytes compare
+//! this with what the client reports.
 
 use std::time::Duration;
 
 use super::{Net, Path};
 
-/// Time that passes within a turn.
+/// The most time that passes within a turn.
 pub const TURN: Duration = Duration::from_millis(10);
 
 /// The times at which bytes of one connection moved.
 #[derive(Default)]
 pub struct Line {
-    /// The number of the client's bytes that had arrived, and that the server's program had read,
-    /// by time.
+    /// By time: how many of the client's bytes had arrived at the server's system, and how many
+    /// the server's program had read.
     arrived: Vec<(Duration, u64)>,
     read: Vec<(Duration, u64)>,
-    /// The number of bytes that had reached the client's system, by time; and when the client last
-    /// read some.
+    /// By time: how many bytes had arrived at the client's system.
     came: Vec<(Duration, u64)>,
-    pub heard: Duration,
-    /// A fault has hidden readable bytes, and when the client had last read some before.
+    /// When the client last read bytes.
+    pub last_read: Duration,
+    /// When a fault last hid readable bytes, and when the client had last read bytes before that.
     hidden: Option<(Duration, Duration)>,
-    /// When the system last took a byte of the client.
+    /// When the client's system last took a byte.
     pub taken: Duration,
-    /// The same, without the present moment: close_notify of TLS is sent just before the end.
+    /// When it last took a byte in an earlier turn: TLS sends close_notify just before the end.
     taken_before: Duration,
-    /// When it last took bytes that it had refused, and the time before.
+    /// When the system last took bytes after a refusal: in an earlier turn, and at all.
     room_made: [Duration; 2],
-    /// The time since which it has refused, or a fault has: the client cannot distinguish these.
+    /// Since when the system, or a fault, has refused bytes: the client cannot distinguish these.
     refused: Option<Duration>,
-    /// When the client had closed it.
+    /// When the client stopped using the socket.
     pub done: Option<Duration>,
-    /// When it last refused, and since when it had then: the last bytes may still be taken.
+    /// The time of the last refusal, and since when bytes were refused at that time. It is kept
+    /// when the system takes bytes again, since it may take the last bytes just before the end.
     last_refusal: Option<(Duration, Duration)>,
     first_refused: Option<Duration>,
+    /// Whether a fault has refused bytes that the system had room for.
     is_misleading: bool,
-    /// The program's bytes that were taken before this turn.
+    /// The program's bytes that the system had taken before this turn; see [`Line::owned`].
     pub owned_before: [u64; 2],
-    /// When a fault last refused, though there may have been room.
-    pub stormed: Option<Duration>,
+    /// When a fault last refused bytes, whether the system had room or not.
+    pub fault_refused: Option<Duration>,
     /// The round trip of an idle link.
     pub round_trip: Duration,
-    /// For a WebSocket without TLS.
+    /// The frames of a WebSocket without TLS.
     pub frames: Frames,
 }
 
 impl Line {
-    /// `heads` come before the frames of a WebSocket: that of CONNECT and its own.
+    /// `heads` is the number of heads before the frames of a WebSocket: the head of its request,
+    /// and of a CONNECT before it.
     pub fn new(path: &Path, heads: usize) -> Line {
         let frames = Frames { heads, ..Frames::default() };
         Line { round_trip: (path.latency + path.jitter) * 2, frames, ..Line::default() }
@@ -83,10 +86,10 @@ impl Line {
         self.turns_down(now);
     }
 
-    /// A fault refuses, though there may be `room`: then it is unknown how much the system holds
-    /// when it is full, and when it is.
-    pub fn storms(&mut self, now: Duration, room: usize) {
-        self.stormed = Some(now);
+    /// A fault refuses bytes. If the system has `room`, the client cannot know when the system is
+    /// full, and how much it then holds.
+    pub fn fault_refuses(&mut self, now: Duration, room: usize) {
+        self.fault_refused = Some(now);
         self.is_misleading |= room > 0;
         self.turns_down(now);
     }
@@ -98,14 +101,16 @@ impl Line {
         }
     }
 
-    /// Whether the arrivals show what it had taken by then: it had refused at least once.
-    pub fn tells(&self, taken: Duration) -> bool {
+    /// Whether the arrivals count for bytes that were taken by then: the system had refused bytes
+    /// at least once, and no fault has refused bytes that it had room for.
+    pub fn arrivals_count(&self, taken: Duration) -> bool {
         self.first_refused.is_some_and(|at| at <= taken) && !self.is_misleading
     }
 
-    /// The time since which every write was refused, or was until the last bytes were written.
-    pub fn refused(&self, now: Duration, says_more: bool) -> Option<Duration> {
-        let before = self.last_refusal.filter(|(at, _)| says_more && *at + TURN >= now);
+    /// Since when every write was refused. With `wrote_last`, the client may have written bytes
+    /// just before the end: these do not count.
+    pub fn refused(&self, now: Duration, wrote_last: bool) -> Option<Duration> {
+        let before = self.last_refusal.filter(|(at, _)| wrote_last && *at + TURN >= now);
         before.map(|(_, since)| since).or(self.refused)
     }
 
@@ -113,22 +118,22 @@ impl Line {
         Line::note(&mut self.came, now, count);
     }
 
-    /// When something last arrived that the client could use. The last `but` bytes may not be
-    /// usable yet.
+    /// When bytes last arrived that the client could use. The last `but` bytes do not count: they
+    /// may not be usable yet.
     pub fn came(&self, now: Duration, but: u64) -> Duration {
         let count = self.came.last().map_or(0, |(_, all)| all.saturating_sub(but));
         let i = self.came.partition_point(|(_, all)| *all < count);
         let came = self.came.get(i).map_or(Duration::ZERO, |(at, _)| *at);
         match self.hidden {
-            // Bytes that are read behind the end are not for the program.
-            Some((at, heard)) if at == now => came.min(heard),
+            // A fault hides bytes now. What arrived after the last read does not count.
+            Some((at, last_read)) if at == now => came.min(last_read),
             _ => came,
         }
     }
 
     pub fn hides(&mut self, now: Duration) {
         if !self.is_hidden(now) {
-            self.hidden = Some((now, self.heard));
+            self.hidden = Some((now, self.last_read));
         }
     }
 
@@ -136,12 +141,13 @@ impl Line {
         self.hidden.is_some_and(|(at, _)| at == now)
     }
 
-    /// When a byte was taken, except for those just before the end.
+    /// When the system last took a byte. Unless `plain`, a byte just before the end does not count.
     pub fn taken(&self, now: Duration, plain: bool) -> Duration {
         if !plain && self.taken + TURN >= now { self.taken_before } else { self.taken }
     }
 
-    /// When it took bytes that it had refused, except for those just before the end.
+    /// When the system last took bytes after a refusal. Unless `plain`, bytes just before the end
+    /// do not count.
     pub fn room_made(&self, now: Duration, plain: bool) -> Duration {
         let [before, last] = self.room_made;
         if !plain && last + TURN >= now { before } else { last }
@@ -151,7 +157,8 @@ impl Line {
         self.owned_before = [self.owned(false), self.owned(true)];
     }
 
-    /// Bytes of the program's frames that were taken; with TLS, any bytes.
+    /// How many bytes of the program's frames the system has taken; unless `plain`, all bytes that
+    /// it has taken.
     pub fn owned(&self, plain: bool) -> u64 {
         if plain { self.frames.owned() } else { self.frames.seen }
     }
@@ -160,7 +167,7 @@ impl Line {
         self.taken.max(self.moved(u64::MAX))
     }
 
-    /// When one of the first `end` bytes from the client last moved: arrived, or was read.
+    /// When one of the client's first `end` bytes last moved: it arrived, or the server read it.
     pub fn moved(&self, end: u64) -> Duration {
         let last = |log: &[(Duration, u64)]| {
             let i = log.partition_point(|(_, count)| *count < end);
@@ -174,11 +181,11 @@ impl Line {
 #[derive(Default)]
 pub struct Frames {
     seen: u64,
-    /// Heads whose end has not come. The bytes of SOCKS contain no end of a head.
+    /// How many heads have not ended. The bytes of SOCKS contain no end of a head.
     heads: usize,
-    /// The bytes of the end of this head that have come: it has four.
+    /// How many of the four bytes that end a head were last seen.
     end_of_head: usize,
-    /// The length of the current frame, without the mask key.
+    /// The header of the current frame, without the mask key.
     header: Vec<u8>,
     /// The missing bytes of the current frame, with the mask key; 0 while its header is incomplete.
     missing: u64,
@@ -249,8 +256,9 @@ impl Frames {
         }
     }
 
-    /// Bytes of messages and of the program's pings that were taken. The first byte of a ping does
-    /// not show whether it is the program's, and counts only when the second has come.
+    /// How many bytes of messages and of the program's pings the system has taken. The first byte
+    /// of a ping does not show whether it is the program's: it counts once the second byte is
+    /// taken.
     pub fn owned(&self) -> u64 {
         let partial = if self.missing == 0 && self.is_owned() { self.header.len() } else { 0 };
         self.owned + partial as u64
@@ -258,7 +266,8 @@ impl Frames {
 }
 
 impl Net {
-    /// The line of the connection with this id: of several that raced, the one that was used.
+    /// The line of the connection with this id. If several sockets raced, it is that of the socket
+    /// that was used.
     pub fn line(&self, conn: u64) -> Option<&Line> {
         let mut all = self.tcps.iter().filter(|tcp| tcp.conn == Some(conn));
         all.rfind(|tcp| tcp.up.sent > 0).map(|tcp| &tcp.line)

@@ -11,17 +11,17 @@ use crate::world::{WS, host};
 pub struct Waiting {
     conn: u64,
     to: SocketAddr,
-    /// Behind a proxy, host and port of the URL.
+    /// Behind a proxy, the server that it waits for; see [`Passage::beyond`].
     beyond: Option<String>,
     pub since: Duration,
-    /// When its turn came.
+    /// When the turn of the connection came.
     pub turn: Option<Duration>,
 }
 
 impl Net {
-    /// A name was resolved for a connection: it waits for its turn, if there is one place. To a
-    /// proxy this happens when the proxy's name was resolved; if the proxy gets several addresses,
-    /// for each of them.
+    /// A name was resolved for a connection. If it has one address, the connection waits for its
+    /// turn there. A connection through a proxy waits once the proxy's name is resolved. If the
+    /// client sends the proxy several addresses, it waits for each of them; this is not recorded.
     pub(super) fn asks(&mut self, conn: u64, addresses: &[SocketAddr]) {
         let [to] = *addresses else { return };
         let beyond = match self.passages.get(&conn) {
@@ -37,25 +37,25 @@ impl Net {
         }
     }
 
-    /// A name is resolved. If the proxy resolves the URL's host, the client's resolver must not get
-    /// it.
+    /// The client resolves a name. If the proxy resolves the URL's host, the client must not.
     pub(super) fn asks_for(&mut self, conn: u64, name: &str) {
         let Some(passage) = self.passages.get_mut(&conn) else { return };
         name.clone_into(&mut passage.asked);
         let through = passage.through;
         if name != host(through.h) && !through.resolves() {
-            self.complain(|| format!("({conn}) asks for {name}, which is the proxy's to resolve"));
+            self.complain(|| format!("({conn}) resolves {name}, which the proxy has to resolve"));
         }
     }
 
-    /// A connection to a proxy begins: behind a proxy, too, there is one opening handshake at a
-    /// time with one host and port.
+    /// A connection to a proxy begins: one opening handshake at a time is allowed behind a proxy,
+    /// too, with one host and port.
     pub(super) fn has_gate(&mut self, conn: u64, to: SocketAddr) {
         let beyond =
             |conn: u64| self.passages.get(&conn).and_then(|passage| passage.beyond.as_ref());
         let Some(own) = beyond(conn) else { return };
         let opening = |tcp: &&Tcp| {
-            // Over TLS, a connection whose handshake has failed still sends close_notify.
+            // A connection that has ended does not count: over TLS, its socket may still be open to
+            // send close_notify.
             let over =
                 tcp.has_opened(&self.opened) || tcp.conn.is_some_and(|c| self.gone.contains(&c));
             let gone = tcp.forgotten || tcp.dropped || over;
@@ -67,7 +67,7 @@ impl Net {
         }
     }
 
-    /// It connects: no connection that asked earlier may still wait.
+    /// A connection connects: none whose request was earlier may still wait for the same server.
     pub(super) fn has_turn(&mut self, conn: u64, to: SocketAddr) {
         let Some(i) = self.queue.iter().position(|w| w.conn == conn && w.to == to) else { return };
         let beyond = &self.queue[i].beyond;
@@ -77,7 +77,7 @@ impl Net {
         };
         if let Some(first) = self.queue[..i].iter().find(waits).map(|w| w.conn) {
             self.complain(|| {
-                format!("({conn}) connects to {to} before ({first}), who asked first")
+                format!("({conn}) connects to {to} before ({first}), which was first")
             });
         }
         let now = self.now;
@@ -89,7 +89,7 @@ impl Net {
         self.gone.insert(conn);
     }
 
-    /// The state of a connection in its queue, if it is in one.
+    /// The state of a connection that waits, or has waited, for its turn.
     pub fn waiting(&self, conn: u64) -> Option<&Waiting> {
         self.queue.iter().find(|w| w.conn == conn)
     }
