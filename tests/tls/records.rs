@@ -13,8 +13,8 @@ use moonwire::{
 use crate::common::tls::*;
 use crate::common::*;
 
-/// A server that answers the ClientHello of two clients, one for each face, with `bytes`; returns
-/// what they send back.
+/// Each face connects to a server that answers the ClientHello with `bytes`. Returns the errors,
+/// and the bytes that the clients sent after the ClientHello.
 fn refused_by_both(bytes: impl AsRef<[u8]>) -> Vec<(String, Vec<u8>)> {
     let bytes = bytes.as_ref().to_vec();
     let server = serving(2, move |tcp| {
@@ -128,7 +128,7 @@ fn records_that_bring_nothing_do_not_go_on_for_ever() {
             assert!(error.starts_with("TLS: "), "{subject}: {error}");
         }
     }
-    // A message in as many records as it has bytes.
+    // Each record has one byte of the message.
     let mut tiny = record(22, &[2, 0, 255, 255]);
     (0..70_000).for_each(|_| tiny.extend(record(22, &[0])));
     for (error, _) in refused_by_both(tiny) {
@@ -147,13 +147,13 @@ fn a_chain_of_certificates_has_a_bound() {
             tried.refused(),
             "TLS: the server's part of the handshake, its certificates maybe, is longer than 64 KiB"
         );
-        // rustls does not send the server a reason.
+        // rustls sends the server no alert here.
         let end = server.join()[0].end;
         assert!(!matches!(end, End::Request { .. }), "{end:?}");
     }
 }
 
-/// The records with which a server answers a ClientHello.
+/// The records with which a server answers a ClientHello, each of at most 128 bytes.
 fn flight(peer: &mut Peer, version: &'static SupportedProtocolVersion) -> Vec<Vec<u8>> {
     let mut config = Server::new("good").only(version).config();
     config.max_fragment_size = Some(128);
@@ -189,7 +189,7 @@ enum Leave {
 
 #[test]
 fn a_server_that_leaves_in_the_middle_of_the_handshake() {
-    // FAULTS 54: close_notify inside the handshake ends it and causes no busy loop.
+    // FAULTS 54: close_notify inside the handshake causes no busy loop.
     let ways =
         [Leave::End, Leave::CloseNotify, Leave::CloseNotifies, Leave::HalfARecord, Leave::Reset];
     for (face, version) in all() {
@@ -226,8 +226,8 @@ fn a_server_that_leaves_in_the_middle_of_the_handshake() {
 
 #[test]
 fn a_close_notify_in_the_handshake_of_a_server_that_stays_does_not_spin() {
-    // FAULTS 54. Anybody could have sent it, so it does not end the handshake by itself: the server
-    // has the usual time limit.
+    // FAULTS 54. An attacker could have sent close_notify, so it does not end the handshake. The
+    // usual time limit ends it.
     let mut close_notify = record(21, &[1, 0]);
     for count in [1, 4] {
         close_notify = close_notify.repeat(count);
@@ -246,7 +246,7 @@ fn a_close_notify_in_the_handshake_of_a_server_that_stays_does_not_spin() {
     }
 }
 
-/// Like [`counted`], with short limits.
+/// Like [`counted`], with a short time limit.
 fn hurried(face: Face, to: SocketAddr) -> (usize, Tried) {
     let limit = Duration::from_millis(50);
     let ask = match face.ask(&format!("{}://{to}/", face.scheme())) {
@@ -258,7 +258,7 @@ fn hurried(face: Face, to: SocketAddr) -> (usize, Tried) {
     turns(&mut reactor)
 }
 
-/// The system, with a clock that advances with every read, and with reads of one byte.
+/// The operating system, except that a read returns one byte and advances the clock by `step`.
 struct Drip {
     os: Os,
     start: Instant,
@@ -325,7 +325,7 @@ impl Sys for Drip {
 
 #[test]
 fn a_handshake_that_drips_has_one_deadline_for_it_all() {
-    // FAULTS 57: a byte every four seconds, none of which is late by itself.
+    // FAULTS 57: a byte arrives every four seconds, and none is late by itself.
     for (face, version) in all() {
         let server = answering(Server::new("good").only(version).config(), 1);
         let mut reactor = Drip::reactor(Duration::from_secs(4));
