@@ -10,7 +10,7 @@ fn options(url: &str) -> moonwire::Options {
     moonwire::Options::new(url).unwrap().timeout(LONG)
 }
 
-/// Without those that depend on when a message is read.
+/// The counters that do not depend on when a message is read.
 fn counts(stats: Stats) -> [u64; 4] {
     [stats.bytes_sent, stats.bytes_received, stats.messages_sent, stats.messages_received]
 }
@@ -30,7 +30,7 @@ fn a_blocking_connection_counts_and_keeps_it() {
     ws.read().unwrap();
     assert_eq!(counts(ws.stats()), [11 + 7 + 308, 7 + 3 + 304, 2, 2]);
     assert!(ws.stats().round_trip.is_some());
-    // In parts, as a large message arrives.
+    // A large message arrives in parts.
     ws.send_binary(&vec![0; 3_000_000]).unwrap();
     ws.read().unwrap();
     assert_eq!(counts(ws.stats()), [326 + 3_000_014, 314 + 3_000_010, 3, 3]);

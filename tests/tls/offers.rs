@@ -122,7 +122,9 @@ fn the_systems_store_is_read_only_where_the_build_has_the_feature() {
     match error.as_deref() {
         None => assert!(has, "it is read without the feature"),
         // This machine has no store of roots.
-        Some(error) if has => assert!(error.starts_with("the system's store has no root"), "{error}"),
+        Some(error) if has => {
+            assert!(error.starts_with("the system's store has no root"), "{error}")
+        }
         Some(error) => assert_eq!(
             error,
             "this build cannot read the system's store: it lacks the Cargo feature system-roots"
