@@ -113,7 +113,7 @@ fn a_large_body_goes_both_ways() {
             let reported = events(options, trusting());
             assert!(is_complete(&reported), "{:?}", reported.last());
             assert!(body(&reported) == pattern(LARGE));
-            assert_eq!(server.join(), 0, "nothing stands behind the body");
+            assert_eq!(server.join(), 0, "nothing follows the body");
         }
     }
 }
@@ -255,7 +255,7 @@ fn a_reader_that_fails_ends_the_request() {
     }
 }
 
-/// Whether there is a complete head, and the number of bytes behind it.
+/// Whether there is a complete head, and the number of bytes after it.
 fn behind_the_head(bytes: &[u8]) -> (bool, usize) {
     match bytes.windows(4).position(|w| w == b"\r\n\r\n") {
         Some(at) => (true, bytes.len() - at - 4),

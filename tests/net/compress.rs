@@ -1,4 +1,4 @@
-//! Compressed messages over real sockets, against the small server.
+//! Compressed messages over real sockets, with the echo server of this crate.
 #![cfg(feature = "deflate")]
 
 use moonwire::peer::{Running, Server};

@@ -126,7 +126,7 @@ impl Stage1 {
     fn accept(&mut self) -> Peer {
         let until = soon();
         loop {
-            assert!(Instant::now() < until, "nobody connects");
+            assert!(Instant::now() < until, "no client connects");
             if let Some(peer) = self.accepted() {
                 return peer;
             }

@@ -19,7 +19,7 @@ fn split(url: &str) -> (Sender, Receiver) {
     connect(url).split().unwrap()
 }
 
-/// Whether an error says that the connection has ended, and how.
+/// Whether an error says that the connection is over, and why.
 fn has_ended(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Misuse(Misuse::Ended(_)))
 }

@@ -164,7 +164,7 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
             text.ends_with("301 Moved, which is not followed: it leads from wss to ws"),
             "{text}"
         );
-        assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
+        assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "no client connects there");
         server.join();
     }
     let secure = serve_tls("good", |mut p| {
@@ -281,7 +281,7 @@ fn the_policy_is_asked_for_every_hop_of_a_handshake() {
         let (error, _) = failure(&reported);
         assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
         assert_eq!(error.url(), format!("ws://{to}/"));
-        assert_eq!(nobody.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
+        assert_eq!(nobody.accept().unwrap_err().kind(), Io::WouldBlock, "no client connects there");
         server.join();
     }
 }

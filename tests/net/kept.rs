@@ -98,7 +98,7 @@ fn only_what_is_whole_and_clean_is_left() {
             "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n".into(),
             false,
         ),
-        // FAULTS 41: bytes behind the response.
+        // FAULTS 41: bytes follow the response.
         ("GET", format!("{}{}", of("a"), of("b")), false),
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na".into(), false),
     ];
@@ -369,7 +369,7 @@ fn each_way_through_a_proxy_has_its_own() {
     }
 }
 
-/// The threaded face.
+/// The threaded client keeps connections, too.
 #[test]
 fn a_client_keeps_them_and_closes_them_at_its_end() {
     let (ended, end) = channel();

@@ -425,9 +425,8 @@ fn plain_and_encrypted_connections_share_one_reactor() {
 
 #[test]
 fn a_failed_connection_ends_though_its_answer_was_flushed() {
-    // The server broke a rule and leaves its stream open. The program releases the close frame that
-    // was held back, and flushes it. After that neither a timer nor a socket would wake the
-    // connection.
+    // The server broke a rule and leaves its stream open. The program calls `answer_close` and
+    // `flush`. After that neither a timer nor a socket would wake the connection.
     let server = serve(|peer| peer.ignore_the_close(b"\xFF\0"));
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let id = reactor.open(options(&server.url()).hold_close(true)).unwrap();
@@ -519,7 +518,8 @@ fn a_release_with_a_frame_that_cannot_be_sent_closes_all_the_same() {
 
 #[test]
 fn a_low_water_mark_above_the_high_one_does_not_spin() {
-    // The poll thread would stop and continue reading in a loop, without releasing the lock.
+    // Otherwise the poll thread would stop and continue reading in a loop, without releasing the
+    // lock.
     let server = serve(|mut p| {
         p.accept(&frame(0x82, &[1; 100_000]));
         p.rest();
@@ -560,7 +560,7 @@ fn limits_without_measure_neither_panic_nor_hang() {
             _ => {}
         });
         assert!(matches!(&reported[1], OwnedEvent::Text(t) if t == "x"), "{limits:?}");
-        // The poll thread of a client has the same limits when it ends.
+        // A client's poll thread has the same limits at its end.
         drop(Client::spawn(Config { limits, ..Config::default() }).unwrap());
     }
 }

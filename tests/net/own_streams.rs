@@ -19,7 +19,7 @@ fn stream_to<R: Send + 'static>(server: &Scripted<R>) -> TcpStream {
 }
 
 /// Opens a WebSocket, echoes one message and closes. Returns the head of the request, and the
-/// number of bytes behind the client's close frame.
+/// number of bytes after the client's close frame.
 fn echo_once(mut p: Peer) -> (String, usize) {
     p.accept(b"");
     let (first, payload) = p.frame();

@@ -51,8 +51,8 @@ fn turns(
     (reported, panics)
 }
 
-/// Checks the last event of each connection: a panic lost the one at `lost`, and the others ended
-/// cleanly after all messages.
+/// Checks the last event of each connection: a panic ended the connection at `lost`, and the others
+/// ended cleanly after all messages.
 fn check(reported: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
     for (i, id) in ids.iter().enumerate() {
         let mine: Vec<&OwnedEvent> =
@@ -94,7 +94,7 @@ fn a_sink_that_panics_costs_the_connection_whose_event_it_got() {
     servers.into_iter().for_each(Scripted::join);
 }
 
-/// This also holds for connections that were requested later and still wait for their first turn.
+/// The connections that were requested later, and still wait for their first turn, are not lost.
 #[test]
 fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     let servers = [(); 3].map(|()| talks());
@@ -175,7 +175,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_reported() {
         }
     };
     assert!(error.to_string().contains("panicked"), "{error}");
-    assert!(events.wait(None, |_, _| ()).is_err(), "and every call says so");
+    assert!(events.wait(None, |_, _| ()).is_err(), "every call returns the error");
     is_over(&client, &options(&bad.url()));
     drop(client);
     drop(events);
@@ -204,7 +204,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     });
     let armed = Arc::default();
     let observer = Some(Box::new(PanicsOutside(Arc::clone(&armed))) as _);
-    // The deadline of the opening may still end the poll thread's wait, though the connection is
+    // The deadline of the opening may end a wait of the poll thread, even after the connection is
     // open. So it is far away.
     let limits = Limits { opening: Duration::from_secs(3600), ..Limits::default() };
     let config = Config { limits, observer, ..Config::default() };

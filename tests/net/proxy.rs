@@ -1042,8 +1042,8 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
 
 #[test]
 fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
-    // A connect to this machine may complete at once. Then the tunnel begins in the same turn of
-    // the reactor.
+    // A connect to this machine may complete at once. Then the tunnel begins as soon as the gate
+    // gives the turn.
     let listener = TcpListener::bind(loopback()).unwrap();
     let config = Config {
         proxy: Proxy::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap().into(),

@@ -110,7 +110,7 @@ fn from_tls_to_plain_text_is_refused_and_the_other_way_followed() {
     assert!(!opened);
     assert_eq!(http_error(error), &HttpError::Downgrade);
     assert_eq!((error.stage(), error.status()), (Stage::Response, Some(301)));
-    assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
+    assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "no client connects there");
 
     let secure = serve_tls("good", |mut p| {
         p.request();

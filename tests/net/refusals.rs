@@ -130,8 +130,8 @@ fn what_is_wrong_with_an_answer_has_its_name() {
                     assert_eq!(response.body, body.as_bytes());
                     let type_alone =
                         matches!(error.kind(), ErrorKind::Http(HttpError::ContentType(_)));
-                    // `Delivery::Blocks` accepts any status, so with a 2xx status only the content
-                    // type is wrong.
+                    // With `Delivery::Blocks` only an error status is reported as such. With
+                    // another status the content type is the error.
                     let other = delivery == Delivery::Blocks && (200..300).contains(&status);
                     assert_eq!(type_alone, status == 200 || other, "{error}");
                     if !other {

@@ -55,7 +55,7 @@ fn reads_all(secure: bool, messages: usize) -> Scripted<u16> {
         p.accept(b"");
         sips(&mut p, messages * on_wire(MIB));
         let (first, payload) = p.frame();
-        assert_eq!(first, 0x88, "the close frame comes behind what was sent, and nothing between");
+        assert_eq!(first, 0x88, "only the close frame follows what was sent");
         let _ = p.try_write(&frame(0x88, &payload[..2]));
         let _ = p.tcp.shutdown(Shutdown::Write);
         u16::from_be_bytes([payload[0], payload[1]])

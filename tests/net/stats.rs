@@ -63,7 +63,8 @@ fn a_reactor_knows_them_until_the_place_is_taken() {
     assert_eq!(reactor.stats(id), at_end);
     let other = reactor.open(options(server.url())).unwrap();
     assert_eq!((reactor.stats(id), reactor.stats(other)), (None, None));
-    // Nor do the counters of the other become those of the first, while it is open or after that.
+    // The counters of the other connection do not become those of the first, neither while it is
+    // open nor later.
     run(&mut reactor, |conn, event| match event {
         Event::Opened(_) => conn.close(1000, "").unwrap(),
         Event::Closed(_) => assert!(conn.stats().is_some()),
@@ -84,14 +85,14 @@ fn a_client_asks_its_poll_thread() {
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     let id = client.open(options(server.url())).unwrap();
-    let mut is_told = false;
-    while !is_told {
-        let tell = |_, event: Event<'_>| match event {
+    let mut is_echoed = false;
+    while !is_echoed {
+        let each = |_, event: Event<'_>| match event {
             Event::Opened(_) => client.send_text(id, "hello").unwrap(),
-            Event::Text(_) => is_told = true,
+            Event::Text(_) => is_echoed = true,
             _ => {}
         };
-        events.wait(Some(std::time::Instant::now() + LONG), tell).unwrap();
+        events.wait(Some(std::time::Instant::now() + LONG), each).unwrap();
     }
     assert_eq!(counts(client.stats(id).unwrap()), [11, 7, 1, 1]);
 }

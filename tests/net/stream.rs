@@ -554,7 +554,7 @@ fn a_stream_is_no_websocket() {
     });
     assert!(reactor.send_text(id, "x").is_err() && !reactor.is_open(id));
     assert!(is_complete(&reported), "{reported:?}");
-    assert_eq!(server.join(), 0, "and nothing is sent behind the request");
+    assert_eq!(server.join(), 0, "nothing is sent after the request");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Facts about the connection below the protocol, and the options of a socket.
+//! What is reported of the connection below the protocol, and the options of a socket.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -240,7 +240,7 @@ impl Sys for Noting {
 /// Makes a request to a server.
 type Make = Box<dyn Fn(SocketAddr) -> Ask>;
 
-/// TCP probes a connection that could otherwise wait for ever for a server that is gone.
+/// TCP probes a connection that could otherwise wait without end for a server that is gone.
 /// `tcp_keep_alive`, `tcp_probe_interval` and `tcp_probes` set the probes, unless an option does.
 #[test]
 fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_for() {
@@ -265,7 +265,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
         ("a WebSocket", Box::new(move |a| options(&url(a, "ws")).into()), None),
         ("off", Box::new(move |a| get(&url(a, "http")).socket(set(None)).into()), None),
         (
-            "a WebSocket that wants it",
+            "a WebSocket with the option",
             Box::new(move |a| options(&url(a, "ws")).socket(set(Some(seconds(45)))).into()),
             Some((seconds(45), seconds(15), 4)),
         ),
@@ -277,7 +277,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
             Some((seconds(1), seconds(15), 4)),
         ),
         (
-            "limits of its own",
+            "with its own limits",
             Box::new({
                 let limits = limits.clone();
                 move |a| get(&url(a, "http")).limits(limits.clone()).into()
