@@ -176,7 +176,7 @@ struct Made {
 const MADE: &[Made] = &[
     Made {
         // Anybody can send a certificate; only its holder has the key.
-        name: "somebody else's certificate",
+        name: "a certificate without its key",
         server: || Server { key: key("other"), ..Server::new("good") },
         refused: Some(FORGED),
     },
@@ -186,7 +186,7 @@ const MADE: &[Made] = &[
         refused: Some(FORGED),
     },
     Made {
-        name: "a certificate whose end was put off",
+        name: "a certificate with a changed end of validity",
         server: || {
             changed("expired", |der| {
                 let at = der.windows(13).position(|w| w == b"010101000000Z").unwrap();

@@ -97,16 +97,16 @@ fn record(kind: u8, body: &[u8]) -> Vec<u8> {
 fn records_that_are_none_end_the_handshake_and_the_server_gets_the_alert() {
     let long = "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
     for (subject, bytes, want) in [
-        ("a message of a type that there is not", record(22, &[99, 0, 0, 0]), ""),
-        ("a greeting that is cut short", record(22, &[2, 0, 0, 2, 3, 3]), ""),
-        ("a greeting with bytes behind it", record(22, &[2, 0, 0, 1, 3]), ""),
+        ("a message of an unknown type", record(22, &[99, 0, 0, 0]), ""),
+        ("a ServerHello that is too short", record(22, &[2, 0, 0, 2, 3, 3]), ""),
+        ("a ServerHello of one byte", record(22, &[2, 0, 0, 1, 3]), ""),
         ("a message of 16 MiB", record(22, &[2, 255, 255, 255]), long),
         ("a record that is too long", vec![22, 3, 3, 255, 255], ""),
         ("an empty record", record(22, b""), ""),
         ("data before the handshake", record(23, b"hello"), ""),
-        ("a change of the cipher before the greeting", record(20, &[1]), ""),
-        ("a change of the cipher that is none", record(20, &[7, 7]), ""),
-        ("an alert that is none", record(21, &[9]), ""),
+        ("a ChangeCipherSpec before the ServerHello", record(20, &[1]), ""),
+        ("an invalid ChangeCipherSpec", record(20, &[7, 7]), ""),
+        ("an alert of one byte", record(21, &[9]), ""),
         ("a heartbeat (RFC 6520)", record(24, &[1, 255, 255]), ""),
     ] {
         for (error, back) in refused_by_both(&bytes) {
@@ -120,8 +120,8 @@ fn records_that_are_none_end_the_handshake_and_the_server_gets_the_alert() {
 #[test]
 fn records_that_bring_nothing_do_not_go_on_for_ever() {
     for (subject, one) in [
-        ("changes of the cipher", record(20, &[1])),
-        ("warnings", record(21, &[1, 90])),
+        ("ChangeCipherSpec records", record(20, &[1])),
+        ("warning alerts", record(21, &[1, 90])),
         ("empty messages", record(22, &[0, 0, 0, 0])),
     ] {
         for (error, _) in refused_by_both(one.repeat(100_000)) {
