@@ -1,5 +1,5 @@
-//! Servers with one fault each: an audit finds the fault by the name of the check for it, and
-//! reports no other.
+//! Servers with one fault each: an audit reports the fault under the name of its check, and reports
+//! no other.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use moonwire::audit::{Finding, Kind, Verdict, checks};
 use super::server::{Flaw, serve};
 use super::{audited, lines, options};
 
-/// The checks that the server without faults passes.
+/// Checks that each server here must pass, unless they are named for its fault.
 const CONTROL: [&str; 4] = ["opening-status", "pong-unsolicited", "length-0", "close-1001"];
 
-/// Of the named checks and the control, exactly the named ones must be faults. If the fault is that
-/// nothing arrives, the audit waits for it; on a busy machine it may wait as long for an answer. So
+/// Of the named checks and the control, exactly the named ones must report a fault. An audit finds
+/// some faults by waiting for an answer in vain. On a busy machine an answer may come too late. So
 /// an unexpected result is checked once more, with more patience.
 fn check(flaw: Flaw, names: &[&str], hostile: bool) {
     let wrong = wrong(flaw, names, hostile, Duration::from_secs(3));
@@ -40,7 +40,7 @@ fn wrong(flaw: Flaw, names: &[&str], hostile: bool, patience: Duration) -> Optio
 /// A fault, and the checks that must find it.
 type Row = (Flaw, &'static [&'static str]);
 
-/// All at once, since most of the time is spent waiting.
+/// Checks all rows in parallel, since an audit mostly waits.
 fn all(rows: &[Row]) {
     std::thread::scope(|scope| {
         for (flaw, names) in rows {
@@ -144,7 +144,8 @@ const COMPRESSION: &[Row] = {
             Agrees("permessage-deflate"),
             &["deflate-server-window-10", "deflate-server-takeover", "deflate-all-parameters"],
         ),
-        // The server sends back data that refers as far back as ours, and to earlier messages.
+        // The server sends compressed data back unchanged. So it refers as far back as ours, and to
+        // earlier messages.
         (
             Agrees("permessage-deflate; server_max_window_bits=10"),
             &["deflate-server-window-10", "deflate-fallback", "deflate-server-window-8"],
@@ -166,7 +167,7 @@ const COMPRESSION: &[Row] = {
     ]
 };
 
-/// A check that no server here fails would show nothing.
+/// A check that no server here fails might never fail.
 #[test]
 fn every_legit_check_is_failed_by_some_server() {
     let tables = [OPENING, CONTROL_FRAMES, MESSAGES, OWN_FRAMES];
@@ -199,7 +200,7 @@ fn where_the_rule_leaves_the_choice_it_is_reported() {
     ] {
         let mut options = options(&serve(flaw));
         options.patience = Duration::from_secs(20);
-        // The server pings at once, so the ping is within the time.
+        // The server pings at once. The long time leaves room for a busy machine.
         let is_pinged = flaw == Flaw::Pings;
         options.idle = Duration::from_millis(if is_pinged { 20_000 } else { 10 });
         options.hostile = true;
@@ -256,7 +257,7 @@ fn a_server_that_takes_everything_has_every_fault_of_the_hostile_checks() {
     options.hostile = true;
     options.only = others.map(str::to_owned).into();
     assert_eq!(audited(&options).1.unwrap().notices, others.len());
-    // 8 is the version of a draft, which a server may have.
+    // 8 is the version of a draft, which a server may accept.
     let is_request = |name: &&str| name.starts_with("request-") && *name != "request-version-8";
     let requests: Vec<_> = checks().map(|a| a.name).filter(is_request).collect();
     assert!(requests.len() > 15);

@@ -1,4 +1,4 @@
-//! The server of this crate: an audit of it finds no fault.
+//! An audit of this crate's own server finds no fault.
 
 use std::time::Duration;
 

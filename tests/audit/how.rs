@@ -42,7 +42,7 @@ fn names_that_are_none_and_hostile_ones_are_refused_before_anything_is_sent() {
 
 #[test]
 fn hostile_input_goes_to_loopback_addresses_alone() {
-    // TEST-NET-1 (RFC 5737): no host has this address, and nothing is sent.
+    // No host has these addresses (RFC 5737, RFC 3849), and nothing is sent.
     for url in ["ws://192.0.2.1/", "ws://[2001:db8::1]/"] {
         let mut options = options(url);
         options.hostile = true;
@@ -86,12 +86,12 @@ fn it_ends_when_it_is_to_end() {
 #[test]
 fn an_audit_ends_when_its_caller_has_had_enough() {
     let url = serve(Flaw::None);
-    let mut heard = 0;
+    let mut received = 0;
     let summary = run(&options(&url), &mut |_| {
-        heard += 1;
-        heard < 3
+        received += 1;
+        received < 3
     });
-    assert_eq!((heard, summary.unwrap().ok), (3, 3));
+    assert_eq!((received, summary.unwrap().ok), (3, 3));
 }
 
 #[cfg(feature = "tls")]
@@ -116,7 +116,7 @@ fn fields_of_its_own_go_with_every_request() {
     let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap().spawn().unwrap();
     let mut options = options(server.url());
     options.only = vec!["opening-accept".into()];
-    // A second field, which the server must refuse, shows that the fields are sent.
+    // The second `Host` field shows that the fields are sent: the server must refuse the request.
     options.headers = vec![("Host".into(), "other.example".into())];
     let Err(Stop::Connect(why)) = audited(&options).1 else { panic!() };
     assert!(why.contains("400"), "{why}");

@@ -1,4 +1,5 @@
-//! `moonwire audit`, without the command: servers on loopback, good ones and ones with one fault each.
+//! `moonwire audit`, as a library and as a command: audits of servers on loopback, without a fault
+//! or with one each.
 #![cfg(feature = "cli")]
 
 use moonwire::audit::{Finding, Options, Stop, Summary, run};

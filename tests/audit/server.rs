@@ -4,12 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 /// The fault of a server.
-// Without the feature no test uses the faults of compression.
+// Without `deflate` no test uses the faults of compression.
 #[cfg_attr(not(feature = "deflate"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
-    /// No message comes back.
+    /// The server sends no message back.
     NoEcho,
     // The opening handshake.
     Status(&'static str),
@@ -26,7 +26,7 @@ pub(crate) enum Flaw {
     OneSegment,
     /// It accepts any request.
     AnyRequest,
-    /// The answer to a request with another version.
+    /// The answer to a request with another version has no `Sec-WebSocket-Version`.
     NoVersion,
     // Frames.
     NoPong,
@@ -35,13 +35,13 @@ pub(crate) enum Flaw {
     FirstPongOnly,
     PongBehindTheMessage,
     PongIsRefused,
-    /// A message of this length breaks the connection.
+    /// A binary message of this length ends the connection.
     Length(usize),
     Backwards,
     FragmentsAreMessages,
     EmptyFragmentEnds,
     FragmentsAreTexts,
-    /// At most this many frames.
+    /// A message may have at most this many frames.
     Fragments(usize),
     /// The message is cut at this length.
     Most(usize),
@@ -69,20 +69,21 @@ pub(crate) enum Flaw {
     LenientAgrees,
     /// It sends a ping before anything else.
     Pings,
-    /// No fault: it checks a text after it has answered the ping behind it.
+    /// No fault: it checks a text after it has answered the ping that follows.
     LooksLate,
     // Compression.
-    /// The answer to any offer; messages are sent back unchanged.
+    /// The answer to any offer of compression. Messages are sent back unchanged.
     Agrees(&'static str),
-    /// The same, and the data that it sends back does not inflate.
+    /// It agrees to compression, and sends back data that does not inflate.
     Garbles,
-    /// The same, and it fails the connection for this payload.
+    /// It agrees to compression, and fails the connection for a payload that starts with these
+    /// bytes.
     NotInflated(&'static [u8]),
-    /// It accepts no uncompressed message.
+    /// It accepts no uncompressed text.
     NotPlain,
-    /// It accepts no compressed message in fragments.
+    /// It accepts no compressed text in fragments.
     NotInFragments,
-    /// It accepts no ping between fragments.
+    /// It accepts no ping between the fragments of a compressed message.
     NotAroundPings,
 }
 
@@ -209,7 +210,7 @@ impl Conn {
         }
     }
 
-    /// The answer to a request, as §4.2 has it.
+    /// The answer to a request, as RFC 6455 §4.2 requires it, except for the fault.
     fn answer(&self, head: &str) -> String {
         let flaw = self.flaw;
         let fields = |name: &str| -> Vec<String> {
@@ -347,7 +348,7 @@ impl Conn {
         Some(Frame { first: head[0], masked, shortest, payload })
     }
 
-    /// The code that a frame fails the connection with.
+    /// The code with which the server fails the connection for this frame.
     fn judge(&self, frame: &Frame, within: bool) -> Option<u16> {
         if self.is_lenient() {
             return None;
@@ -422,7 +423,7 @@ impl Conn {
         self.tcp.write_all(&out).ok()
     }
 
-    /// Ends the connection, with a close frame.
+    /// Sends a close frame with this code and ends the connection.
     fn fail(&mut self, code: u16) -> Option<()> {
         self.send(0x88, &code.to_be_bytes())?;
         self.drain();
@@ -436,7 +437,7 @@ impl Conn {
             Flaw::CloseWith(payload) => self.send(0x88, payload)?,
             Flaw::Lenient | Flaw::LenientAgrees => {
                 self.send(0x88, payload)?;
-                // It also reads what follows.
+                // It also echoes the frames that follow.
                 while let Some(frame) = self.frame() {
                     self.send(frame.first, &frame.payload)?;
                 }
@@ -475,7 +476,7 @@ impl Conn {
     }
 }
 
-/// Sixteen bytes in base64.
+/// Whether this is base64 of sixteen bytes.
 fn is_key(key: &str) -> bool {
     key.len() == 24
         && key.ends_with("==")

@@ -5,7 +5,7 @@ use moonwire::{ErrorKind, Stream};
 use crate::common::*;
 use crate::web::get;
 
-/// The response to a request, with a body that arrives in pieces.
+/// The stream of a response whose body arrives in pieces, and its server.
 fn answer(pieces: &'static [&'static [u8]]) -> (Stream, Scripted<()>) {
     let server = serve(move |mut p| {
         p.request();

@@ -1,4 +1,4 @@
-//! Bodies of requests that are read while they are sent.
+//! Bodies of requests from a reader, which is read while the body is sent.
 
 use std::io::{self, Cursor, Read};
 use std::net::TcpListener;
@@ -15,16 +15,16 @@ use moonwire::{
 use crate::common::*;
 use crate::web::*;
 
-/// 15 MiB, and not a multiple of anything.
+/// 15 MiB, and no multiple of a buffer's size.
 const LARGE: usize = 15 * 1024 * 1024 + 7;
 
-/// A reader that follows a list, and is then at its end.
+/// A reader that returns the steps of a list, and then its end.
 struct Plays(std::vec::IntoIter<Step>);
 
 enum Step {
     Bytes(Vec<u8>),
     Error(io::ErrorKind),
-    /// It reports more bytes than there is room for.
+    /// The reader reports more bytes than there is room for.
     Lies,
     Panics,
 }
@@ -49,7 +49,7 @@ impl Read for Plays {
     }
 }
 
-/// Reads a body in chunks; returns the sizes, and the data.
+/// Reads a chunked body; returns the sizes of its chunks, and its data.
 fn chunks(p: &mut Peer) -> (Vec<usize>, Vec<u8>) {
     let (mut sizes, mut data) = (Vec::new(), Vec::new());
     loop {
@@ -113,12 +113,13 @@ fn a_large_body_goes_both_ways() {
             let reported = events(options, trusting());
             assert!(is_complete(&reported), "{:?}", reported.last());
             assert!(body(&reported) == pattern(LARGE));
-            assert_eq!(server.join(), 0, "nothing stands behind the body");
+            assert_eq!(server.join(), 0, "nothing follows the body");
         }
     }
 }
 
-/// The bytes that wait are bounded, however many there are and however few the server takes.
+/// The reactor bounds the bytes that wait, however long the body is and however few bytes the
+/// server takes.
 #[test]
 fn so_much_of_a_body_is_read_and_no_more() {
     let (started, starts) = channel::<()>();
@@ -140,7 +141,8 @@ fn so_much_of_a_body_is_read_and_no_more() {
         let mut sink = |_: &mut Conn<'_>, _: Event<'_>| {};
         reactor.turn(Some(Instant::now() + Duration::from_millis(1)), &mut sink).unwrap();
         let waits = reactor.buffered(id);
-        // The line of each chunk, and one piece that was read when there was a byte of room.
+        // Above the limit are the size lines of the chunks, and one piece that was read when there
+        // was room for a byte.
         assert!(waits < 2 * 10_000 + 100, "{waits} bytes wait");
         idle = if waits > 0 && waits == before { idle + 1 } else { 0 };
         if idle > 20
@@ -184,10 +186,10 @@ fn a_reader_that_has_nothing_yet_is_asked_again() {
     }
 }
 
-/// A body that the program supplies when it wants.
-struct Said(Receiver<Vec<u8>>);
+/// A body that the program supplies later.
+struct Supplied(Receiver<Vec<u8>>);
 
-impl Read for Said {
+impl Read for Supplied {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.0.try_recv() {
             Ok(bytes) => (&bytes[..]).read(buf),
@@ -212,15 +214,15 @@ fn a_reader_that_waits_holds_nobody_up() {
         p.rest();
     });
     let mut reactor = Reactor::new(Config::default()).unwrap();
-    let (say, said) = channel();
-    reactor.open(put(&slow.url(), Said(said), None)).unwrap();
+    let (supply, supplied) = channel();
+    reactor.open(put(&slow.url(), Supplied(supplied), None)).unwrap();
     let second = reactor.open(get(&fast.url())).unwrap();
-    let (mut say, mut ends) = (Some(say), Vec::new());
+    let (mut supply, mut ends) = (Some(supply), Vec::new());
     each_end(&mut reactor, |id, closed| {
         ends.push((id == second, closed.to_string()));
-        // The body is supplied when the other request has finished.
-        if let Some(say) = say.take() {
-            say.send(b"hello".to_vec()).unwrap();
+        // The program supplies the body when the other request has finished.
+        if let Some(supply) = supply.take() {
+            supply.send(b"hello".to_vec()).unwrap();
         }
     });
     assert!(ends[0].0 && !ends[1].0, "{ends:?}");
@@ -242,7 +244,7 @@ fn a_reader_that_fails_ends_the_request() {
             let ErrorKind::Upload(e) = error.kind() else { panic!("{error}") };
             let want = if lies { io::ErrorKind::InvalidData } else { io::ErrorKind::NotFound };
             assert_eq!((error.stage(), e.kind()), (Stage::Request, want), "{error}");
-            // It was read in the same call as the part before.
+            // The reactor read both steps in the same turn, so the first bytes were not sent.
             assert!(error.unsent() >= 5, "{error}");
             assert!(!error.is_transient());
             let text = error.to_string();
@@ -253,7 +255,7 @@ fn a_reader_that_fails_ends_the_request() {
     }
 }
 
-/// Whether there is a complete head, and the number of bytes behind it.
+/// Whether there is a complete head, and the number of bytes after it.
 fn behind_the_head(bytes: &[u8]) -> (bool, usize) {
     match bytes.windows(4).position(|w| w == b"\r\n\r\n") {
         Some(at) => (true, bytes.len() - at - 4),
@@ -351,7 +353,7 @@ fn a_reader_is_for_one_request() {
     let server = listen(|l| answer_each(&l, &[FINE.to_owned(), FINE.to_owned()]));
     let url = server.url();
     let options = ask("POST", &url).body_from(Cursor::new(b"hello".to_vec()), Some(5)).unwrap();
-    // There is no connection, so the reader is not used.
+    // No connection opens, so the reader is not used.
     let nobody = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
     let elsewhere = Config {
         resolve: vec![Override {
@@ -371,12 +373,12 @@ fn a_reader_is_for_one_request() {
     };
     taken(failure(&events(options.clone(), Config::default())).0);
     taken(&options.clone().open().err().unwrap());
-    // Another body replaces it.
+    // Another body replaces the reader.
     assert!(is_complete(&events(options.body("other").unwrap(), Config::default())));
     let requests = server.join();
     assert!(requests[0].ends_with("\r\n\r\nhello") && requests[1].ends_with("\r\n\r\nother"));
 
-    // A source of events sends the same request with each connection.
+    // An event source sends the same request with each connection.
     let server = listen(|l| {
         let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 18\r\n\r\nretry: 1\ndata: x\n\n";
         answer_each(&l, &[answer.to_owned()])
@@ -459,7 +461,7 @@ fn a_method_without_a_body_has_none_to_read() {
     }
 }
 
-/// The blocking face, which waits with poll: it sends everything and reads the response.
+/// The blocking face waits with poll. It sends the whole body and reads the response.
 #[test]
 fn a_blocking_stream_sends_a_body_from_a_reader() {
     for secure in [false, true] {

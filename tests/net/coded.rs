@@ -1,4 +1,4 @@
-//! Coded bodies over real sockets: when they are reported, by each face, and what they cost.
+//! Coded bodies over real sockets: when each face reports them, and how much one turn reports.
 #![cfg(feature = "deflate")]
 
 use std::sync::mpsc::channel;
@@ -31,7 +31,7 @@ fn event(i: usize) -> String {
     format!("event {i} of several")
 }
 
-/// A body coded by gzip, with the library's own encoder.
+/// Codes a body with gzip, by the encoder of this crate.
 fn gzip(body: &[u8]) -> Vec<u8> {
     let server = serve(|mut p| {
         let head = p.request().to_owned();
@@ -47,8 +47,8 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 
 const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 
-/// The server sends a chunk only when the one before it was reported: a delayed event would stop
-/// everything.
+/// The server sends a chunk only after the client has reported the one before it. So the test would
+/// hang if an event came late.
 #[test]
 fn each_flushed_chunk_is_reported_before_the_next_is_sent() {
     for secure in [false, true] {
@@ -103,8 +103,8 @@ fn an_event_source_reads_what_a_proxy_has_compressed() {
     server.join();
 }
 
-/// FAULTS 56: 8 MiB that arrive as a few KiB: the events of one turn are bounded by their decoded
-/// size, not by the received bytes, and a paused connection reports none.
+/// FAULTS 56: 8 MiB arrive as a few KiB. The decoded size bounds the events of one turn, not the
+/// number of received bytes.
 #[test]
 fn what_becomes_much_is_reported_in_turns() {
     let len = 8 << 20;
@@ -160,7 +160,7 @@ fn a_blocking_stream_takes_a_piece_at_a_time() {
     server.join();
 }
 
-/// The error, and whether it is transient.
+/// The error of a request that fails, and whether the error is transient.
 fn fails(options: StreamOptions, limits: Limits) -> (HttpError, bool) {
     let reported = events(options.limits(limits), Config::default());
     let (error, _) = failure(&reported);
@@ -190,16 +190,16 @@ fn what_is_wrong_with_a_coded_body_is_the_error_of_its_stream() {
             let _ = p.try_write(&part);
         });
         let got = fails(get(&server.url()).decode(true), limits);
-        // A cut body is transient; one that is too large would be so again, and so would an unknown
-        // coding.
+        // After a cut or broken body another attempt may succeed. A body that is too large would be
+        // so again, and so would an unknown coding.
         let may_pass = matches!(want, CodingError::Truncated | CodingError::Data);
         assert_eq!(got, (HttpError::Coding(want), may_pass));
         server.join();
     }
 }
 
-/// RFC 9110 §15.4: a body that is sent again is the same, and one that is not leaves no fields
-/// behind.
+/// RFC 9110 §15.4: if a redirect keeps the body, it stays coded. If a redirect drops the body, it
+/// drops its fields, too.
 #[test]
 fn a_compressed_body_follows_a_redirect_or_stays_behind() {
     let listener = std::net::TcpListener::bind(loopback()).unwrap();

@@ -1,4 +1,4 @@
-//! Compressed messages over real sockets, against the small server.
+//! Compressed messages over real sockets, with the echo server of this crate.
 #![cfg(feature = "deflate")]
 
 use moonwire::peer::{Running, Server};
@@ -26,7 +26,7 @@ fn rows(len: usize, seed: usize) -> String {
         let (id, price) = (i % 100_003, i * 31 % 9973);
         text += &format!("{{\"id\":{id},\"name\":\"käse {price}\",\"tags\":[\"a\",\"β\"]}},");
     }
-    // Not within a character.
+    // The text must not end inside a character.
     while !text.is_char_boundary(len) {
         text.insert(0, ' ');
     }
@@ -85,8 +85,7 @@ fn messages_come_back_whatever_was_agreed_on() {
     }
 }
 
-/// The library cannot compress with a window of 8 bits: such an offer is declined, and if a server
-/// requests it, everything is sent uncompressed.
+/// The compressor has no window of 8 bits, so the server declines an offer of one.
 #[test]
 fn a_window_of_eight_bits_is_kept_to() {
     let server = echo();
@@ -95,7 +94,7 @@ fn a_window_of_eight_bits_is_kept_to() {
     assert_eq!(ws.compression(), None);
 }
 
-/// What an observer receives.
+/// The notes of a trace.
 #[derive(Default)]
 struct Seen(Vec<String>);
 

@@ -66,7 +66,7 @@ fn localhost_where_one_family_listens() {
     ws.send_text("x").unwrap();
     assert!(ws.read().unwrap().is_some());
     ws.close(1000, "").unwrap();
-    // The same with known addresses: IPv6 first, and refused.
+    // The same with known addresses. The first is IPv6, and nobody listens there.
     let dead = closed_port();
     let resolve = vec![
         override_to("both.example", 80, SocketAddr::from((Ipv6Addr::LOCALHOST, dead.port()))),
@@ -105,14 +105,14 @@ impl Stage1 {
         self.reactor.turn(until, &mut sink).unwrap();
     }
 
-    /// Turns that do not wait, more than any step needs.
+    /// Runs more turns than any step needs, without waiting.
     fn turns(&mut self) {
         for _ in 0..20 {
             self.turn(Some(Instant::now()));
         }
     }
 
-    /// After some turns, a connection that waits to be accepted.
+    /// Runs some turns and accepts a connection, if one waits.
     fn accepted(&mut self) -> Option<Peer> {
         self.turns();
         match self.listener.accept() {
@@ -122,11 +122,11 @@ impl Stage1 {
         }
     }
 
-    /// Turns until a connection waits.
+    /// Runs turns until a connection can be accepted.
     fn accept(&mut self) -> Peer {
         let until = soon();
         loop {
-            assert!(Instant::now() < until, "nobody connects");
+            assert!(Instant::now() < until, "no client connects");
             if let Some(peer) = self.accepted() {
                 return peer;
             }
@@ -173,8 +173,8 @@ fn the_limit_of_opening_handshakes_can_be_raised() {
 fn a_server_that_hangs_holds_others_up_for_as_long_as_they_want_to_wait() {
     let short = Duration::from_millis(60);
     let mut stage = Stage1::new(Config::default());
-    // The first hangs; the second waits for its turn until its limit, whatever its opening limit
-    // is.
+    // The first handshake hangs. The second waits for its turn until `opening_wait`, whatever its
+    // timeout is.
     let hung = stage.open(LONG);
     let peer = stage.accept();
     let limits = Limits { opening_wait: short, ..Limits::default() };
@@ -213,7 +213,7 @@ fn an_opening_that_is_given_up_closes_its_socket_and_tells_nothing() {
 
 #[test]
 fn a_turn_in_which_the_last_connection_ends_without_a_word_does_not_wait() {
-    // `while !reactor.is_empty() { reactor.turn(None, …) }` would never return.
+    // Otherwise `while !reactor.is_empty() { reactor.turn(None, …) }` would never return.
     let mut stage = Stage1::new(Config::default());
     let id = stage.open(LONG);
     let _peer = stage.accept();

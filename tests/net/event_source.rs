@@ -1,4 +1,4 @@
-//! Event sources with servers that end, break, refuse and redirect (WHATWG HTML §9.2).
+//! Event sources with servers that end, break off, refuse and redirect (WHATWG HTML §9.2).
 
 mod over;
 mod reported;
@@ -19,10 +19,11 @@ enum End {
     Reset,
 }
 
-/// What a server received: the heads of the requests; and its listener, to find unexpected ones.
+/// The heads of the requests that a server received, and its listener, which shows further
+/// connections.
 type Came = (Vec<String>, TcpListener);
 
-/// Runs `script` with `count` clients, one after the other, each when its request has been read.
+/// Accepts `count` clients, one after the other. Reads the request of each and then runs `script`.
 fn play(
     secure: bool,
     count: usize,
@@ -46,7 +47,8 @@ fn play(
     })
 }
 
-/// The heads of the requests, when the source has finished. No other client has connected.
+/// The heads of the requests, after the source has finished. Checks that no other client has
+/// connected.
 #[track_caller]
 fn heads(server: Scripted<Came>) -> Vec<String> {
     let (heads, listener) = server.join();
@@ -55,7 +57,7 @@ fn heads(server: Scripted<Came>) -> Vec<String> {
     heads
 }
 
-/// Answers each client with the next text, and closes.
+/// A server that answers each client with the next text, and closes.
 fn answers(all: &[&str]) -> Scripted<Came> {
     let all: Vec<String> = all.iter().map(|&text| text.to_owned()).collect();
     play(false, all.len(), move |number, peer| {
@@ -83,7 +85,7 @@ fn eager(options: StreamOptions) -> EventSource {
     EventSource::new(options).reconnect(true).retry(SHORT).retry_floor(SHORT)
 }
 
-/// The items within a time, without those about connections.
+/// The next item within a time. Skips items about connections.
 fn within(source: &mut EventSource, timeout: Duration) -> Result<Incoming, moonwire::Error> {
     loop {
         match source.next_timeout(timeout)? {
@@ -163,8 +165,8 @@ fn as_an_iterator_an_error_is_the_last_item() {
     heads(server);
 }
 
-/// §9.2.6: an ID stays until another one comes, also over connections, and counts from its blank
-/// line on, with or without data.
+/// §9.2.6: an ID stays until another one replaces it, over connections, too. It counts from its
+/// blank line on, with or without data.
 #[test]
 fn each_connection_goes_on_behind_the_last_event_id() {
     let server = answers(&[
@@ -194,8 +196,8 @@ fn each_connection_goes_on_behind_the_last_event_id() {
     );
     assert_eq!(source.last_event_id(), "a\tb");
     let heads = heads(server);
-    // An ID that was reset is not sent, nor one that a header field cannot carry. (The test reads
-    // the head byte by byte: these are the two bytes of ü in UTF-8.)
+    // The source does not send an ID that was reset, nor one that a header field cannot carry. (The
+    // test reads the head byte by byte: these are the two bytes of ü in UTF-8.)
     let ids = [None, Some("1"), Some("\u{C3}\u{BC} 2"), None, None, Some("a\tb")];
     assert_eq!(last_ids(&heads), ids);
     for head in heads {
@@ -251,7 +253,7 @@ fn what_breaks_off_is_tried_again() {
     let wait = Mutex::new(wait);
     let server = play(false, 6, move |number, peer| {
         match number {
-            // No response at all, and half of one.
+            // The server sends no response, or half of one.
             0 => End::Close,
             1 => End::Reset,
             2 => {
@@ -321,7 +323,7 @@ fn any_other_answer_is_an_error_for_good() {
         ("SSH-2.0-OpenSSH_9.9\r\n".into(), None, "http"),
         ("HTTP/1.1 301 Moved\r\nLocation: ftp://a/\r\n\r\n".into(), Some(301), "http"),
     ] {
-        // Also several times in a row: an earlier success is no reason to go on.
+        // An earlier successful connection makes no difference.
         let server = answers(&[&stream("id: 7\ndata: a\n\n"), &answer]);
         let mut source = eager(at(&server));
         assert_eq!(next(&mut source).as_deref(), Some("7|a"));
@@ -349,7 +351,7 @@ fn types_are_compared_without_case_and_parameters() {
     }
 }
 
-/// §9.2.1: 204 tells a client to stop.
+/// §9.2.1: status 204 ends the source.
 #[test]
 fn no_content_is_an_end_without_an_error() {
     for reconnect in [false, true] {
@@ -376,7 +378,7 @@ fn each_connection_starts_from_the_original_url() {
     let heads = heads(server);
     let paths: Vec<_> = heads.iter().map(|head| head.split(' ').nth(1).unwrap()).collect();
     assert_eq!(paths, ["/events", "/elsewhere", "/events", "/elsewhere", "/events"]);
-    // It sends the ID.
+    // The request after a redirect has the ID, too.
     assert_eq!(last_ids(&heads), [None, None, Some("5"), Some("5"), Some("5")]);
 }
 
@@ -414,7 +416,8 @@ fn what_the_server_says_of_the_wait_counts_within_its_bounds() {
     }
 }
 
-/// The wait doubles after each failure. 2²⁴ ms would exceed the test's limit.
+/// The wait doubles after each failure. 25 failures would make it 2²⁴ ms, longer than the test's
+/// limit.
 #[test]
 fn a_stream_that_was_open_is_no_failure() {
     let server = play(false, 26, |number, peer| {
@@ -481,13 +484,14 @@ fn a_timeout_ends_a_call_and_nothing_else() {
         End::Close
     });
     let mut source = EventSource::new(at(&server)).reconnect(true).retry(HOUR);
-    // While it connects, and while it waits for the response.
+    // The calls end while the source connects, and while it waits for the response.
     for timeout in [0, 0, 0, 1, 20] {
         let got = source.next_timeout(Duration::from_millis(timeout)).unwrap();
         assert_eq!((got, source.is_open()), (Incoming::Nothing, false));
     }
     go.send(()).unwrap();
-    // With the head and half an event. A timeout of zero still makes progress.
+    // The server sends the head and half an event. A call with a timeout of zero still makes
+    // progress.
     let until = soon();
     while !source.is_open() {
         assert!(Instant::now() < until);
@@ -503,7 +507,7 @@ fn a_timeout_ends_a_call_and_nothing_else() {
         }
     }
     assert_eq!(seen, ["ab", "c"]);
-    // While it waits to reconnect.
+    // The calls end while the source waits to reconnect.
     while source.is_open() {
         assert_eq!(within(&mut source, Duration::from_millis(20)).unwrap(), Incoming::Nothing);
     }
@@ -533,7 +537,7 @@ fn dropping_a_source_closes_its_connection() {
     for secure in [false, true] {
         let server = play(secure, 1, |_, peer| {
             peer.write(stream("data: a\n\n").as_bytes());
-            // Fails if the connection stays open.
+            // This fails if the connection stays open.
             peer.rest();
             End::Close
         });
@@ -571,7 +575,7 @@ fn over_tls() {
     });
     let options = StreamOptions::get(&format!("https://{}/", server.address)).unwrap();
     let mut source = eager(options.timeout(LONG)).config(trusting());
-    // Without close_notify, so each body is cut (RFC 9112 §9.8).
+    // The server sends no close_notify, so each body is cut (RFC 9112 §9.8).
     assert_eq!(all(&mut source), ["1|a", "1|b"]);
     assert_eq!(last_ids(&heads(server)), [None, Some("1"), Some("1")]);
 }

@@ -61,7 +61,8 @@ fn through<S: moonwire::Sys>(reactor: Reactor<S>, url: &str) {
     echoed(reactor, url, &messages, false);
 }
 
-/// Sends the messages and compares the echoes; `at_once`, or each after the one before.
+/// Sends the messages and compares the echoes. Unless `at_once`, a message is sent after the echo
+/// of the one before it.
 fn echoed<S: moonwire::Sys>(
     mut reactor: Reactor<S>,
     url: &str,
@@ -110,7 +111,7 @@ fn every_size_comes_back_with_poll_instead_of_epoll() {
 
 #[test]
 fn buffers_of_any_size_change_nothing() {
-    // Every way in which the end of a buffer can cut a frame.
+    // The end of a buffer cuts a frame in every possible way.
     for (first, most, in_place, turn) in
         [(1, 1, 1, 1), (64, 100, 50, 10), (100, 1000, 1000, 500), (7, 300, 100_000, 1 << 20)]
     {
@@ -132,7 +133,7 @@ fn buffers_of_any_size_change_nothing() {
     }
 }
 
-/// Events by connection, until `enough`.
+/// The events of each connection, until `enough` returns true.
 fn collect(
     events: &mut moonwire::Events,
     mut enough: impl FnMut(ConnId, &Event<'_>) -> bool,
@@ -216,7 +217,7 @@ fn several_threads_send_through_one_client() {
     senders.into_iter().for_each(|s| s.join().unwrap());
     more.into_iter().for_each(|(id, reported)| all.entry(id).or_default().extend(reported));
     for id in ids {
-        // Each thread's messages come back in its order.
+        // The messages of each thread come back in the order in which it sent them.
         let mut next = [0; THREADS];
         for reported in &all[&id] {
             let OwnedEvent::Text(text) = reported else { continue };
@@ -237,7 +238,7 @@ fn wake_ends_a_wait_from_another_thread() {
     waker.join().unwrap();
 }
 
-/// A server that reads everything: returns the number of data bytes and the close code.
+/// A server that reads everything. Returns the number of data bytes and the close code.
 fn sponge(secure: bool) -> Scripted<(usize, u16)> {
     serve_either(secure, |mut p| {
         p.accept(b"");
@@ -247,7 +248,7 @@ fn sponge(secure: bool) -> Scripted<(usize, u16)> {
                 (0x88, payload) => {
                     let code = u16::from_be_bytes([payload[0], payload[1]]);
                     let _ = p.try_write(&frame(0x88, &payload[..2]));
-                    // It may have closed already.
+                    // The client may have closed already.
                     let _ = p.tcp.shutdown(std::net::Shutdown::Write);
                     return (sum, code);
                 }
@@ -295,7 +296,7 @@ fn send_then_close_loses_nothing() {
         (0..10).for_each(|_| ws.send_binary(&piece).unwrap());
         let frame = ws.close(4004, "").unwrap();
         assert_eq!(frame.code, Some(4004));
-        // As often as a program likes.
+        // A program may call `close` again.
         assert_eq!(ws.close(1000, "").unwrap(), frame);
         assert_eq!(ws.read().unwrap(), None);
         let error = ws.send_text("late").unwrap_err();
@@ -345,8 +346,8 @@ fn a_dropped_handle_closes_with_1001_and_what_was_sent_arrives() {
     }
 }
 
-/// Bytes that were read and not delivered, and bytes that were not read, would turn the end into a
-/// reset.
+/// The client has not delivered all messages and has not read all bytes. If it closed the socket
+/// now, its kernel would send a reset.
 #[test]
 fn a_handle_that_is_dropped_amid_messages_still_says_1001() {
     for secure in [false, true] {
@@ -410,15 +411,15 @@ fn read_timeout_looks_waits_and_ends() {
     assert_eq!(ws.read_timeout(Duration::from_millis(5)).unwrap(), Received::Nothing);
     ws.send_text("x").unwrap();
     assert_eq!(ws.read_timeout(LONG).unwrap(), Received::Message(Message::Text("x".into())));
-    // No message from before the end of the closing handshake is lost.
+    // Messages that came before the end of the closing handshake are not lost.
     ws.send_text("y").unwrap();
     ws.close(1000, "").unwrap();
     assert_eq!(ws.read().unwrap(), Some(Message::Text("y".into())));
     assert!(matches!(ws.read_timeout(LONG).unwrap(), Received::Closed(f) if f.code == Some(1000)));
 }
 
-/// Whole frames, fragments, pings between them, frames larger than any buffer: in one piece, then
-/// cut anywhere.
+/// Whole frames, fragments, pings between them and frames larger than any buffer. They arrive in
+/// one piece, or in pieces of 4,099 bytes.
 #[test]
 fn however_messages_arrive_and_are_asked_for_they_are_the_same() {
     let (mut wire, mut sent) = (Vec::new(), Vec::new());
@@ -443,7 +444,7 @@ fn however_messages_arrive_and_are_asked_for_they_are_the_same() {
     }
     for secure in [false, true] {
         for piece in [usize::MAX, 4099] {
-            // Waits for each, and checks what has arrived.
+            // The client waits for each message, or takes only those that have arrived.
             for wait in [LONG, Duration::ZERO] {
                 let wire = wire.clone();
                 let server = serve_either(secure, move |mut p| {
@@ -523,13 +524,14 @@ fn the_end_of_a_client_takes_the_linger_at_most() {
     drop(events);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
-    // A handle keeps the reactor alive, but no socket.
+    // `client` keeps the reactor alive, but no socket.
     assert_eq!(server.join(), 1001);
     let given_up = Misuse::Ended("released by the program".into());
     assert_eq!(client.send_text(id, "late"), Err(given_up));
 }
 
-/// Messages taken from the receive buffer move the keep-alive ping, in both directions.
+/// A message from the receive buffer also counts for the keep-alive: the next ping follows an
+/// interval later, not at the time limit of the pong.
 #[test]
 fn a_message_instead_of_a_pong_is_followed_by_a_ping_in_time() {
     let server = serve(|mut peer| {
@@ -552,8 +554,8 @@ fn a_message_instead_of_a_pong_is_followed_by_a_ping_in_time() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// FAULTS 82: for a program that only sends, the error of every send says why there is no
-/// connection, until another one takes its place.
+/// FAULTS 82: a program that only sends learns from every error how the connection ended, until
+/// another connection takes its place.
 #[test]
 fn a_send_to_what_has_ended_says_how() {
     let end = |how: &'static str| {
@@ -573,15 +575,16 @@ fn a_send_to_what_has_ended_says_how() {
         ("breaks a rule", "the server broke RFC 6455 §5.2"),
         ("resets", if cfg!(windows) { "lost: " } else { "lost: Connection reset by peer" }),
     ] {
-        // The handle that only sends: the end itself is one of its errors, once, unless it is
-        // clean; and every later error says how the connection ended.
+        // The blocking face: an end that is not clean is an error once. Every later error says how
+        // the connection ended.
         let server = end(how);
         let mut ws = options(&server.url()).connect().unwrap();
         let until = soon();
         let mut errors = Vec::new();
         while errors.len() < 3 {
             assert!(Instant::now() < until, "{how}: {errors:?}");
-            // A program that only sends learns of the end when it asks, or when a send fails.
+            // A program that only sends learns of the end when it calls `read_timeout`, or when a
+            // send fails.
             let _ = ws.read_timeout(Duration::from_millis(5));
             errors.extend(ws.send_text("x").map_err(|e| e.to_string()).err());
         }
@@ -600,7 +603,7 @@ fn a_send_to_what_has_ended_says_how() {
         assert!(client.close(id, 1000, "").unwrap_err().to_string().contains(says));
         server.join();
     }
-    // It is not kept for ever.
+    // The end is kept until another connection takes its place.
     let server = end("closes");
     let mut reactor: Reactor = Reactor::new(Config::default()).unwrap();
     let first = reactor.open(options(&server.url())).unwrap();
@@ -612,8 +615,8 @@ fn a_send_to_what_has_ended_says_how() {
     server.join();
 }
 
-/// RFC 6455 §7.1.1: the server closes TCP, and a program that ends does not wait for it. Its trace
-/// has a last line, once, whichever side was faster.
+/// RFC 6455 §7.1.1: the server closes TCP, and a program that ends does not wait for that. Its
+/// trace still has one last line, whichever side is faster.
 #[test]
 fn an_observer_hears_how_what_is_left_has_ended() {
     for closes in [false, true] {
@@ -626,7 +629,7 @@ fn an_observer_hears_how_what_is_left_has_ended() {
             }
             p.rest();
         });
-        let (config, said) = watched(Config::default());
+        let (config, states) = watched(Config::default());
         let (client, mut events) = Client::spawn(config).unwrap();
         client.open(options(&server.url())).unwrap();
         let mut closing = false;
@@ -640,7 +643,7 @@ fn an_observer_hears_how_what_is_left_has_ended() {
         }
         drop((client, events));
         server.join();
-        let ends: Vec<_> = said.iter().filter(|line| line.starts_with("ended: ")).collect();
+        let ends: Vec<_> = states.iter().filter(|line| line.starts_with("ended: ")).collect();
         assert_eq!(ends, ["ended: closed: 4000 \"bye\""], "the server closes TCP: {closes}");
     }
 }

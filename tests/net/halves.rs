@@ -19,7 +19,7 @@ fn split(url: &str) -> (Sender, Receiver) {
     connect(url).split().unwrap()
 }
 
-/// Whether an error says that nothing can be sent, and how the connection has ended.
+/// Whether an error says that the connection is over, and why.
 fn has_ended(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Misuse(Misuse::Ended(_)))
 }
@@ -31,7 +31,7 @@ fn one_half_sends_while_the_other_waits() {
         let server = serve_either(secure, |mut p| {
             p.accept(b"");
             let got: Vec<_> = (0..100).map(|_| p.frame().1).collect();
-            p.write(&frame(0x81, b"heard"));
+            p.write(&frame(0x81, b"all came"));
             p.write(&close(1000, ""));
             p.close_frame();
             got
@@ -50,17 +50,18 @@ fn one_half_sends_while_the_other_waits() {
         });
         (0..50).for_each(|i| sender.send_text(&format!("a {i}")).unwrap());
         second.join().unwrap();
-        assert_eq!(reader.join().unwrap(), (Some(Message::from("heard")), None));
+        assert_eq!(reader.join().unwrap(), (Some(Message::from("all came")), None));
         let got = server.join();
-        for who in ["a", "b"] {
+        for name in ["a", "b"] {
             let of_one = got.iter().map(|g| String::from_utf8(g.clone()).unwrap());
-            let of_one: Vec<_> = of_one.filter(|g| g.starts_with(who)).collect();
-            assert_eq!(of_one, (0..50).map(|i| format!("{who} {i}")).collect::<Vec<_>>());
+            let of_one: Vec<_> = of_one.filter(|g| g.starts_with(name)).collect();
+            assert_eq!(of_one, (0..50).map(|i| format!("{name} {i}")).collect::<Vec<_>>());
         }
     }
 }
 
-/// Messages that are in the inbox, in the receive buffer and in the kernel at that moment.
+/// At the split, some messages are in the inbox, some in the receive buffer, and some in the
+/// kernel.
 #[test]
 fn messages_that_came_before_the_split_come_first_and_in_order() {
     const COUNT: usize = 5000;
@@ -78,7 +79,7 @@ fn messages_that_came_before_the_split_come_first_and_in_order() {
         for _ in 0..10 {
             got.push(ws.read().unwrap().unwrap());
         }
-        // A send may have to wait, and then reads.
+        // A send that has to wait also reads.
         ws.send_text("x").unwrap();
         let (_sender, mut receiver) = ws.split().unwrap();
         assert!(receiver.headers().is_some());
@@ -110,7 +111,7 @@ fn a_slow_reader_makes_the_server_wait_and_no_sender() {
     let server = serve(|mut p| {
         p.accept(b"");
         let message = frame(0x82, &[7; 50_000]);
-        // Far more than sockets hold: the rest of it is written when the reader reads.
+        // Far more bytes than the kernels hold: the server writes the rest when the client reads.
         (0..2000).for_each(|_| p.write(&message));
         p.write(&close(1000, ""));
         let mut texts = 0;
@@ -190,7 +191,7 @@ fn a_flush_ends_with_its_connection() {
     server.join();
 }
 
-/// The server's close frame follows a message directly: a reply can still be sent.
+/// The server's close frame follows a message at once. The client can still reply to the message.
 #[test]
 fn the_answer_to_a_close_waits_until_what_came_before_was_read() {
     for secure in [false, true] {
@@ -275,11 +276,11 @@ fn a_connection_that_ended_before_its_split_tells_how() {
     let mut ws = connect(&server.url());
     server.join();
     assert_eq!(ws.read().unwrap(), Some(Message::from("x")));
-    // It checks, and the next call returns the end.
+    // A send fails after the client has seen the end of the connection.
     while ws.send_text("y").is_ok() {}
     let (sender, mut receiver) = ws.split().unwrap();
     assert!(sender.send_text("z").is_err());
-    // The send returned the error, or this call does.
+    // A send has returned the error, or this call returns it.
     let _ = receiver.read();
     assert_eq!(receiver.read().unwrap(), None);
 }

@@ -1,4 +1,4 @@
-//! Servers that do not open: each ends in one error that names URL, stage and reason.
+//! Servers that do not open the connection. Each gives one error with URL, stage and reason.
 
 use std::time::Duration;
 
@@ -6,51 +6,51 @@ use moonwire::{Config, ErrorKind, Limits, Stage};
 
 use crate::common::*;
 
-/// The server's response to the request, and a part of the error.
+/// The name of a case, what the server does, and the stage and reason of the error.
 type Case = (&'static str, fn(Peer), Stage, &'static str);
 
-fn say(peer: &mut Peer, text: &str) {
+fn respond(peer: &mut Peer, text: &str) {
     peer.request();
     peer.write(text.as_bytes());
 }
 
-/// Two letters at a time until the client closes.
+/// Writes one byte at a time until the client has closed.
 fn drip(peer: &mut Peer) {
     while peer.try_write(b"a").is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Everything that a server can do instead of a handshake.
+/// What a server may do instead of opening the connection.
 const CASES: [Case; 16] = [
     (
         "404",
-        |mut p| say(&mut p, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        |mut p| respond(&mut p, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
         Stage::Handshake,
         "the server answered 404 Not Found instead of 101 Switching Protocols",
     ),
     (
         "302",
-        |mut p| say(&mut p, "HTTP/1.1 302 Found\r\nLocation: wss://else.example/\r\n\r\n"),
+        |mut p| respond(&mut p, "HTTP/1.1 302 Found\r\nLocation: wss://else.example/\r\n\r\n"),
         Stage::Handshake,
         "the server answered 302 Found to wss://else.example/; redirects are not followed, \
          connect there",
     ),
     (
         "200",
-        |mut p| say(&mut p, "HTTP/1.1 200 OK\r\n\r\nhello"),
+        |mut p| respond(&mut p, "HTTP/1.1 200 OK\r\n\r\nhello"),
         Stage::Handshake,
         "the server answered 200 OK instead of 101 Switching Protocols",
     ),
     (
         "garbage",
-        |mut p| say(&mut p, "SSH-2.0-OpenSSH_9.9\r\n"),
+        |mut p| respond(&mut p, "SSH-2.0-OpenSSH_9.9\r\n"),
         Stage::Handshake,
         "the answer is not HTTP/1.1: it starts with \"SSH-2.0-OpenSSH_9.9\\r\\n\"",
     ),
     (
         "a control character",
-        |mut p| say(&mut p, "HTTP/1.1 101 Go\r\nA: \0\r\n\r\n"),
+        |mut p| respond(&mut p, "HTTP/1.1 101 Go\r\nA: \0\r\n\r\n"),
         Stage::Handshake,
         "control character 0x00 in the response head",
     ),
@@ -64,10 +64,10 @@ const CASES: [Case; 16] = [
         "not open within the time limit of 300ms",
     ),
     (
-        // FAULTS 57: one time limit covers everything; it does not restart with each read.
+        // FAULTS 57: one time limit covers the whole handshake. A read does not restart it.
         "one byte at a time for ever",
         |mut p| {
-            say(&mut p, "HTTP/1.1 101 Switching Protocols\r\nX: ");
+            respond(&mut p, "HTTP/1.1 101 Switching Protocols\r\nX: ");
             drip(&mut p);
         },
         Stage::Handshake,
@@ -84,7 +84,7 @@ const CASES: [Case; 16] = [
     ),
     (
         "the end inside the head",
-        |mut p| say(&mut p, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: web"),
+        |mut p| respond(&mut p, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: web"),
         Stage::Handshake,
         "the server closed the connection without an answer",
     ),
@@ -95,7 +95,7 @@ const CASES: [Case; 16] = [
             p.reset();
         },
         Stage::Handshake,
-        // The rest is a text of the system.
+        // The system chooses the rest of the text.
         if cfg!(windows) { "lost: " } else { "lost: Connection reset" },
     ),
     (
@@ -131,7 +131,7 @@ const CASES: [Case; 16] = [
         |mut p| {
             let many = "X: y\r\n".repeat(5000);
             let answer = p.answer(&many);
-            // The client need not read all of it.
+            // The client may close before everything is written.
             let _ = p.try_write(&answer);
         },
         Stage::Handshake,
@@ -158,7 +158,8 @@ fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
             // Only the two cases that wait reach the limit.
             let waits = reason.starts_with("not open within");
             let limit = if waits { Duration::from_millis(300) } else { LONG };
-            // Some of these servers never stop; the time for draining them does not matter here.
+            // Some of these servers never stop. A short `linger` ends the draining of their
+            // connections.
             let limits = Limits { linger: Duration::from_millis(50), ..Limits::default() };
             let config = Config { limits, ..trusting() };
             let reported = events(options(&url).timeout(limit), config);
@@ -166,7 +167,7 @@ fn a_server_that_does_not_open_gives_one_error_with_url_stage_and_reason() {
             let text = error.to_string();
             assert!(!opened, "{name}: {text}");
             if name == "the end at once" {
-                // How the end is seen depends on whether the request could still be written.
+                // The error depends on whether the client could still write its request.
                 assert!(matches!(error.stage(), Stage::Handshake | Stage::Tls), "{text}");
                 assert!(text.contains("closed the connection") || text.contains("lost"), "{text}");
             } else {
@@ -191,7 +192,7 @@ fn a_timeout_is_an_error_kind_of_its_own() {
 #[test]
 fn the_request_names_host_and_port_and_carries_fields_and_subprotocols() {
     let server = serve(|mut p| {
-        let answer = p.answer("Sec-WebSocket-Protocol: b\r\nX-Said: thing\r\n");
+        let answer = p.answer("Sec-WebSocket-Protocol: b\r\nX-Field: thing\r\n");
         p.write(&answer);
         p.write(&close(1000, ""));
         p.close_frame();
@@ -202,8 +203,8 @@ fn the_request_names_host_and_port_and_carries_fields_and_subprotocols() {
     let with = with.and_then(|o| o.header("Authorization", "Bearer x")).unwrap();
     let mut ws = with.connect().unwrap();
     assert_eq!(ws.protocol(), Some("b"));
-    let said = ws.headers().unwrap().all("x-said").next().unwrap();
-    assert_eq!(said, b"thing");
+    let value = ws.headers().unwrap().all("x-field").next().unwrap();
+    assert_eq!(value, b"thing");
     assert_eq!(ws.read().unwrap(), None);
     let host = server.address.to_string();
     let head = server.join();

@@ -17,7 +17,8 @@ use moonwire::{
 use crate::common::*;
 use crate::web::{found, http};
 
-/// Redirects a client for each answer, and opens a WebSocket with the next; returns the requests.
+/// Sends each answer to another client. If `open`, opens a WebSocket with the next one. Returns the
+/// requests.
 fn hop_each_and_open(l: &TcpListener, answers: &[String], open: bool) -> Vec<String> {
     let mut requests = Vec::new();
     for answer in answers {
@@ -63,8 +64,8 @@ impl Observer for States {
 }
 
 pub(super) fn watched(config: Config) -> (Config, Receiver<String>) {
-    let (say, said) = channel();
-    (Config { observer: Some(Box::new(States(say))), ..config }, said)
+    let (sender, states) = channel();
+    (Config { observer: Some(Box::new(States(sender))), ..config }, states)
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn each_status_leads_to_where_it_says() {
             let hops = [found(status, &url), found(status, "../again?r")];
             hop_each_and_open(&l, &hops, true)
         });
-        let (config, said) = watched(Config::default());
+        let (config, states) = watched(Config::default());
         let mut reactor = Reactor::new(config).unwrap();
         reactor.open(follow(&server.url(), 2)).unwrap();
         let mut answered = None;
@@ -91,7 +92,7 @@ fn each_status_leads_to_where_it_says() {
         let again = format!("ws://{}/again?r", server.address);
         assert_eq!(answered.as_deref(), Some(&*again), "{status}");
         let there = format!("redirected: {status} to ws://{}/there?***", server.address);
-        let hops: Vec<String> = said.try_iter().filter(|s| s.starts_with("redirected")).collect();
+        let hops: Vec<String> = states.try_iter().filter(|s| s.starts_with("redirected")).collect();
         assert_eq!(
             hops,
             [there, format!("redirected: {status} to {}", again.replace("?r", "?***"))]
@@ -102,13 +103,13 @@ fn each_status_leads_to_where_it_says() {
             assert_eq!(field(request, "Upgrade"), Some("websocket"), "{request}");
         }
         let keys: Vec<_> = requests.iter().map(|r| field(r, "Sec-WebSocket-Key")).collect();
-        assert!(keys[0] != keys[1] && keys[1] != keys[2], "each handshake has a key of its own");
+        assert!(keys[0] != keys[1] && keys[1] != keys[2], "each handshake has another key");
     }
 }
 
 #[test]
 fn credentials_of_a_handshake_reach_nobody_else_and_do_not_come_back() {
-    // FAULTS 44: a → a → b → a. One server under two names.
+    // FAULTS 44: a → a → b → a. One server has two names.
     let server = listen(|l| {
         let port = l.local_addr().unwrap().port();
         let hop = |name: &str| found(307, &format!("ws://{name}.example:{port}/"));
@@ -128,7 +129,7 @@ fn credentials_of_a_handshake_reach_nobody_else_and_do_not_come_back() {
         .and_then(|o| o.protocol("chat"))
         .and_then(|o| o.secret_protocol("token.hidden4"))
         .unwrap();
-    let (config, said) = watched(Config { resolve: resolve.into(), ..Config::default() });
+    let (config, states) = watched(Config { resolve: resolve.into(), ..Config::default() });
     let reported = events(options, config);
     assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
     let requests = server.join();
@@ -140,7 +141,7 @@ fn credentials_of_a_handshake_reach_nobody_else_and_do_not_come_back() {
         let offered = if i < 2 { "chat, token.hidden4" } else { "chat" };
         assert_eq!(field(request, "Sec-WebSocket-Protocol"), Some(offered));
     }
-    assert!(said.try_iter().all(|text| !text.contains("hidden")));
+    assert!(states.try_iter().all(|text| !text.contains("hidden")));
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
             text.ends_with("301 Moved, which is not followed: it leads from wss to ws"),
             "{text}"
         );
-        assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
+        assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "no client connects there");
         server.join();
     }
     let secure = serve_tls("good", |mut p| {
@@ -177,7 +178,7 @@ fn from_wss_to_ws_is_refused_and_the_other_way_followed() {
     first.join();
     secure.join();
 
-    // The certificate is verified there too (FAULTS 49).
+    // The certificate of the target is verified, too (FAULTS 49).
     let secure = serve_tls("other", |mut p| p.begins());
     let (location, there) = (secure.url(), secure.url());
     let first = listen(move |l| hop_each_and_open(&l, &[found(302, &location)], false));
@@ -280,7 +281,7 @@ fn the_policy_is_asked_for_every_hop_of_a_handshake() {
         let (error, _) = failure(&reported);
         assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
         assert_eq!(error.url(), format!("ws://{to}/"));
-        assert_eq!(nobody.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
+        assert_eq!(nobody.accept().unwrap_err().kind(), Io::WouldBlock, "no client connects there");
         server.join();
     }
 }
@@ -313,7 +314,7 @@ fn a_time_limit_covers_all_hops_of_a_handshake() {
     assert!(server.join() > 0);
 }
 
-/// RFC 6455 §4.1: each hop is a handshake of its own, and waits behind those that came before.
+/// RFC 6455 §4.1: each hop is another handshake, and waits for the handshakes before it.
 #[test]
 fn each_hop_has_its_own_turn() {
     let server = listen(|l| {
@@ -326,8 +327,8 @@ fn each_hop_has_its_own_turn() {
             l.set_nonblocking(false).unwrap();
             let path = request.split(' ').nth(1).unwrap().to_owned();
             match path.strip_suffix("/first") {
-                Some(who) => {
-                    p.write(found(302, &format!("{who}/second")).as_bytes());
+                Some(name) => {
+                    p.write(found(302, &format!("{name}/second")).as_bytes());
                     p.rest();
                 }
                 None => {
@@ -340,8 +341,8 @@ fn each_hop_has_its_own_turn() {
         order
     });
     let mut reactor = Reactor::new(Config::default()).unwrap();
-    for who in ["a", "b"] {
-        reactor.open(follow(&format!("{}{who}/first", server.url()), 1)).unwrap();
+    for name in ["a", "b"] {
+        reactor.open(follow(&format!("{}{name}/first", server.url()), 1)).unwrap();
     }
     let (until, mut ends) = (soon(), 0);
     while !reactor.is_empty() {
@@ -361,12 +362,12 @@ fn each_hop_has_its_own_turn() {
 #[test]
 fn a_handshake_that_is_given_up_between_two_hops_leaves_nothing() {
     let server = listen(|l| hop_each_and_open(&l, &[found(302, "/")], false));
-    let (config, said) = watched(Config::default());
+    let (config, states) = watched(Config::default());
     let mut reactor = Reactor::new(config).unwrap();
     let id = reactor.open(follow(&server.url(), 1)).unwrap();
     let until = soon();
     let mut sink = |_: &mut Conn<'_>, event: Event<'_>| panic!("{:?}", keep(event));
-    while !said.try_iter().any(|text| text.starts_with("redirected")) {
+    while !states.try_iter().any(|text| text.starts_with("redirected")) {
         assert!(Instant::now() < until, "hangs");
         reactor.turn(Some(until), &mut sink).unwrap();
     }
@@ -377,7 +378,7 @@ fn a_handshake_that_is_given_up_between_two_hops_leaves_nothing() {
     server.join();
 }
 
-/// The blocking face: it is open at the target of the redirect.
+/// The blocking face follows a redirect, too.
 #[test]
 fn a_blocking_connection_follows_too() {
     let server = listen(|l| hop_each_and_open(&l, &[found(307, "/there")], true));

@@ -1,4 +1,5 @@
-//! A thread that ends the blocking call of another, and pongs in the blocking face.
+//! A thread interrupts a blocking call of another thread. Also pongs and round trips of the
+//! blocking face.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -21,7 +22,7 @@ fn interrupted<T: std::fmt::Debug>(result: Result<T, Error>) {
     assert!(!error.is_transient());
 }
 
-/// At any time: before the wait, at its start, or during it.
+/// The interrupt comes before the wait, at its start, or during it.
 #[test]
 fn an_interrupt_ends_the_call_under_way_or_the_next_one_and_the_connection_stays() {
     for secure in [false, true] {
@@ -59,12 +60,12 @@ fn an_interrupt_ends_the_call_under_way_or_the_next_one_and_the_connection_stays
         }
         assert_eq!(first.unwrap(), Received::Message("y".into()));
         assert_eq!(ws.read_timeout(Duration::ZERO).unwrap(), Received::Nothing);
-        // A call that does not wait checks it, too.
+        // A call that does not wait is interrupted, too.
         stop.interrupt();
         interrupted(ws.read_timeout(Duration::ZERO));
         assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
         drop(ws);
-        // No call receives it.
+        // The connection is gone, so the interrupt has no effect.
         stop.interrupt();
     }
 }
@@ -87,7 +88,7 @@ fn a_call_that_waits_for_the_kernel_or_for_a_close_can_be_interrupted() {
             }
         }
     });
-    // However slowly a busy machine reads what the kernel has taken.
+    // A busy machine may need long to read what the kernel has taken.
     let limits = Limits { close: LONG * 5, ..Limits::default() };
     let mut ws = options(&server.url()).limits(limits).connect().unwrap();
     let stop = ws.interrupter();
@@ -109,7 +110,7 @@ fn a_call_that_waits_for_the_kernel_or_for_a_close_can_be_interrupted() {
 
 #[test]
 fn opening_can_be_interrupted() {
-    // No server accepts: the handshake gets no answer.
+    // The listener accepts no connection, so the handshake gets no answer.
     let listener = std::net::TcpListener::bind(loopback()).unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let stop = Interrupter::new();
@@ -129,7 +130,7 @@ fn opening_can_be_interrupted() {
             other.join().unwrap();
         }
     }
-    // Also the calls of the connection that was opened.
+    // The same interrupter ends the calls of the connection that was opened with it.
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
     let mut ws = options(server.url()).connect_interruptible(Config::default(), &stop).unwrap();
     stop.interrupt();
@@ -157,7 +158,7 @@ fn a_stream_that_waits_for_its_body_can_be_interrupted_and_goes_on() {
     server.join();
 }
 
-/// While it waits to reconnect, and while it waits for an event.
+/// The interrupt comes while the source waits for an event, and while it waits to reconnect.
 #[test]
 fn an_event_source_can_be_interrupted_and_goes_on() {
     let (go, wait) = channel();
@@ -185,7 +186,7 @@ fn an_event_source_can_be_interrupted_and_goes_on() {
     go.send(()).unwrap();
     assert_eq!(source.next_event().unwrap().unwrap().data, "0");
     assert!(matches!(source.next_timeout(LONG).unwrap(), Incoming::Reconnecting { .. }));
-    // An hour, if nothing ended it.
+    // Without an interrupt, this wait takes an hour.
     let other = thread::spawn({
         let stop = stop.clone();
         move || stop.interrupt()
@@ -233,8 +234,8 @@ fn a_round_trip_waits_for_its_own_pong_and_keeps_messages_in_order() {
             p.write(&frame(0x8A, &payload));
             p.write(&frame(0x81, b"c"));
             let again = p.frame().1;
-            assert_ne!(again, payload, "each has a payload of its own");
-            // No pong, and then the end.
+            assert_ne!(again, payload, "each ping has another payload");
+            // The server sends no pong, and then ends the connection.
             assert_eq!(p.frame().0, 0x89);
             p.write(&close(1000, ""));
             p.close_frame();

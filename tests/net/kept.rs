@@ -12,7 +12,7 @@ use crate::common::proxy::Setup;
 use crate::common::*;
 use crate::web::*;
 
-/// A reactor, and the events of one request after another.
+/// A reactor that makes one request after another.
 struct Asking(Reactor);
 
 impl Asking {
@@ -40,7 +40,7 @@ fn of(text: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
 }
 
-/// Answers each request with the numbers of its connection and of itself.
+/// A server that answers each request with the number of its connection and of the request on it.
 fn numbered(secure: bool) -> Many {
     many(secure, |connection, mut p| {
         let mut number = 0;
@@ -62,21 +62,22 @@ fn requests_go_over_one_connection() {
             let transport = response.transport.unwrap();
             assert_eq!(transport.peer.unwrap().to_string(), server.address.to_string());
             assert_eq!(transport.tls.is_some(), secure);
-            // Only the steps that were made took time.
+            // Only the first request connects, so only it has times for these steps.
             let phases = transport.phases;
             assert_eq!(phases.connect.is_some(), number == 0, "{phases:?}");
             assert_eq!(phases.tls.is_some(), number == 0 && secure, "{phases:?}");
             assert!(phases.handshake.is_some());
         }
         assert_eq!(server.count(), 1);
-        // A request without the option has its own connection.
+        // A request without `keep_alive` has another connection.
         asking.0.open(get(&server.url())).unwrap();
         let reported = run(&mut asking.0, |_, _| {});
         assert_eq!(body(&reported), b"1 0");
     }
 }
 
-/// A connection for each response that does not leave its own, one for all others.
+/// A response that does not leave its connection open costs another connection. All others share
+/// one.
 #[test]
 fn only_what_is_whole_and_clean_is_left() {
     let trailers = "1\r\na\r\n0\r\nA: b\r\n\r\n";
@@ -97,7 +98,7 @@ fn only_what_is_whole_and_clean_is_left() {
             "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n".into(),
             false,
         ),
-        // FAULTS 41: bytes behind the response.
+        // FAULTS 41: bytes follow the response.
         ("GET", format!("{}{}", of("a"), of("b")), false),
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na".into(), false),
     ];
@@ -118,7 +119,7 @@ fn only_what_is_whole_and_clean_is_left() {
     }
 }
 
-/// The response of a server of streams, byte by byte: its last byte leaves the connection.
+/// A response arrives byte by byte. After its last byte the connection is kept.
 #[test]
 fn an_answer_may_come_in_pieces() {
     let server = many(false, |connection, mut p| {
@@ -135,21 +136,22 @@ fn an_answer_may_come_in_pieces() {
     }
 }
 
-/// Acts on the first connection when it has answered and the test says so, and then reports that.
+/// A server that calls `meddle` on its first connection, after the response, when the test calls
+/// the returned closure. The closure returns after `meddle` has.
 fn meddling(
     secure: bool,
     meddle: impl Fn(&mut Peer) -> bool + Send + Sync + 'static,
 ) -> (Many, impl FnOnce()) {
-    let ((tell, reported), (say, said)) = (channel::<()>(), channel::<()>());
-    let ends = Mutex::new(Some((reported, say)));
+    let ((start, started), (report, is_done)) = (channel::<()>(), channel::<()>());
+    let ends = Mutex::new(Some((started, report)));
     let server = many(secure, move |connection, mut p| {
         let ends: Option<(Receiver<()>, _)> = ends.lock().unwrap().take();
         p.next_request();
         p.write(of(&connection.to_string()).as_bytes());
-        if let Some((reported, say)) = ends {
-            reported.recv().unwrap();
+        if let Some((started, report)) = ends {
+            started.recv().unwrap();
             let goes_on = meddle(&mut p);
-            say.send(()).unwrap();
+            report.send(()).unwrap();
             if !goes_on {
                 return;
             }
@@ -159,13 +161,13 @@ fn meddling(
         }
     });
     (server, move || {
-        tell.send(()).unwrap();
-        said.recv_timeout(LONG).unwrap();
+        start.send(()).unwrap();
+        is_done.recv_timeout(LONG).unwrap();
     })
 }
 
-/// FAULTS 41: an unsolicited response while no request is open. It has arrived when the next
-/// request comes, or an earlier turn finds it.
+/// FAULTS 41: an unsolicited response arrives while no request is open. The next request finds it,
+/// or an earlier turn does.
 #[test]
 fn what_comes_unasked_ends_the_connection_and_answers_nothing() {
     for secure in [false, true] {
@@ -193,8 +195,7 @@ fn what_comes_unasked_ends_the_connection_and_answers_nothing() {
     }
 }
 
-/// A server closes a connection that has waited too long, or dies: whatever the method, nothing is
-/// lost.
+/// A server closes or resets a connection that waits. Nothing is lost, whatever the method is.
 #[test]
 fn a_server_that_has_closed_is_asked_over_another_connection() {
     for secure in [false, true] {
@@ -218,7 +219,7 @@ fn a_server_that_has_closed_is_asked_over_another_connection() {
     }
 }
 
-/// RFC 9112 §9.3.1: the server closes while the request is on its way.
+/// RFC 9112 §9.3.1: the server closes the connection while the request is on its way.
 #[test]
 fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
     for secure in [false, true] {
@@ -231,11 +232,11 @@ fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
             ("POST", "all of it", false),
             ("PATCH", "", false),
         ] {
-            let (say, heard) = channel();
+            let (sender, received) = channel();
             let server = many(secure, move |connection, mut p| {
                 for number in 0.. {
                     let Some(request) = p.next_request() else { return };
-                    say.send((connection, request)).unwrap();
+                    sender.send((connection, request)).unwrap();
                     if connection == 0 && number > 0 {
                         return;
                     }
@@ -250,12 +251,13 @@ fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
             let mut asking = Asking::new(trusting());
             asking.ask(request());
             let reported = asking.events_of(request());
-            let heard: Vec<(usize, String)> = heard.try_iter().collect();
+            let received: Vec<(usize, String)> = received.try_iter().collect();
             assert_eq!(is_complete(&reported), again, "{reported:?}");
-            let connections: Vec<usize> = heard.iter().map(|(connection, _)| *connection).collect();
+            let connections: Vec<usize> =
+                received.iter().map(|(connection, _)| *connection).collect();
             assert_eq!(connections, if again { vec![0, 0, 1] } else { vec![0, 0] });
-            assert!(heard.iter().all(|(_, request)| *request == heard[0].1), "{heard:?}");
-            assert!(heard[0].1.ends_with(body));
+            assert!(received.iter().all(|(_, request)| *request == received[0].1), "{received:?}");
+            assert!(received[0].1.ends_with(body));
             if !again {
                 let error = failure(&reported).0;
                 let text = error.to_string();
@@ -269,7 +271,7 @@ fn a_request_that_meets_the_close_goes_again_if_that_does_no_harm() {
     }
 }
 
-/// A request whose body is read while it is sent leaves its connection and uses none.
+/// A request with a body from a reader uses no kept connection, but its own one is kept.
 #[test]
 fn a_body_from_a_reader_has_a_connection_of_its_own() {
     let server = numbered(false);
@@ -277,12 +279,12 @@ fn a_body_from_a_reader_has_a_connection_of_its_own() {
     let upload = || ask("PUT", &server.url()).body_from(&b"abc"[..], Some(3)).unwrap();
     assert_eq!(asking.ask(get(&server.url())).0, "0 0");
     assert_eq!(asking.ask(upload()).0, "1 0");
-    // The latest one is used first.
+    // The connection that was used last is used first.
     assert_eq!(asking.ask(get(&server.url())).0, "1 1");
     assert_eq!(server.count(), 2);
 }
 
-/// Only the program knows to whom its own stream leads.
+/// Only the program knows where its stream leads, so no other request uses it.
 #[test]
 fn a_stream_of_ones_own_is_used_once() {
     let server = serve(|mut p| {
@@ -298,7 +300,7 @@ fn a_stream_of_ones_own_is_used_once() {
     assert!(head.contains("\r\nConnection: close\r\n") && rest == 0, "{head}");
 }
 
-/// A redirect ends its connection; its target leaves one.
+/// The connection of a redirect is closed. The connection to its target is kept.
 #[test]
 fn a_redirect_leaves_none() {
     let server = many(false, |connection, mut p| {
@@ -312,11 +314,11 @@ fn a_redirect_leaves_none() {
     let mut asking = Asking::new(Config::default());
     assert_eq!(asking.ask(get(&server.url())).0, "1");
     assert_eq!(asking.ask(get(&(server.url() + "to"))).0, "1");
-    // A redirected request may begin over a kept connection.
+    // The request that is redirected may use a kept connection.
     assert_eq!(asking.ask(get(&server.url())).0, "2");
 }
 
-/// By proxy, by the server behind it, and by credentials.
+/// A kept connection is for one proxy, one server behind it and one set of credentials.
 #[test]
 fn each_way_through_a_proxy_has_its_own() {
     for (scheme, secure) in
@@ -355,7 +357,8 @@ fn each_way_through_a_proxy_has_its_own() {
         assert_eq!((text.as_str(), proxying.count(), server.count()), ("0 1", 1, 1), "{scheme}");
         let transport = response.transport.unwrap();
         assert_eq!((transport.proxy, transport.phases.proxy), (Some(proxy.to_string()), None));
-        // With a user: a SOCKS server that requires none accepts one nevertheless, unlike these.
+        // Other credentials need another connection. A SOCKS proxy that requires none accepts them,
+        // too.
         if !is_socks {
             assert_eq!(asking.ask(by(&other)).0, "1 0", "{scheme}");
             assert_eq!(proxying.count(), 2);
@@ -366,7 +369,7 @@ fn each_way_through_a_proxy_has_its_own() {
     }
 }
 
-/// With a face that has a thread.
+/// The threaded client keeps connections, too.
 #[test]
 fn a_client_keeps_them_and_closes_them_at_its_end() {
     let (ended, end) = channel();
@@ -395,7 +398,7 @@ fn a_client_keeps_them_and_closes_them_at_its_end() {
     assert_eq!(end.recv_timeout(LONG).unwrap(), 0);
 }
 
-/// A reactor that is dropped, and one without a request of its own.
+/// A reactor with only kept connections is empty. When it is dropped, they are closed.
 #[test]
 fn what_waits_keeps_nothing_alive_and_ends_with_its_reactor() {
     for secure in [false, true] {
@@ -433,7 +436,7 @@ fn what_waits_costs_no_turns() {
     }
 }
 
-/// The descriptors of one request do not grow with the number of requests.
+/// The number of connections does not grow with the number of requests.
 #[test]
 fn many_requests_leave_few_connections() {
     let server = numbered(false);
@@ -451,7 +454,7 @@ fn many_requests_leave_few_connections() {
             asking.0.turn(Some(until), &mut sink).unwrap();
         }
         assert_eq!(whole, 10);
-        // Six stay each time, and four of ten are new.
+        // Six connections are kept each time, so four of ten requests need another one.
         assert!(server.count() <= 10 + 4 * round, "{} connections", server.count());
     }
 }

@@ -40,12 +40,13 @@ fn the_iterator_gives_all_events_and_ends_with_the_last_connection() {
         assert!(!client.is_open(id));
     }
     assert!(events.iter().next().is_none());
-    // Connections that are opened later belong to another call.
+    // Connections that are opened later are for the next iterator.
     client.open(options(server.url())).unwrap();
     assert!(matches!(events.iter().next(), Some(Ok((_, Event::Opened(_))))));
 }
 
-/// Its end is not reported; repeated, so that it falls into every moment of the wait.
+/// The end of a connection that is given up is not reported. The test repeats this, so that the end
+/// comes at different moments of the wait.
 #[test]
 fn the_iterator_ends_when_the_last_connection_is_given_up_by_another_thread() {
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
@@ -83,7 +84,7 @@ fn what_the_iterator_has_taken_and_not_given_the_next_wait_gives() {
         for event in events.iter().take(3) {
             got.push(keep(event.unwrap().1));
         }
-        // Everything that is there; the last of it may have been taken above.
+        // This takes all events that are there. The loop above may have taken the last one.
         let now = Some(std::time::Instant::now());
         events.wait(now, |_, event| got.push(keep(event))).unwrap();
         over = matches!(got.last(), Some(OwnedEvent::Closed(_)));

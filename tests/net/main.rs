@@ -1,4 +1,4 @@
-//! The three faces over real sockets, all on loopback.
+//! The faces over real sockets, all on loopback.
 #![cfg(all(feature = "tls", feature = "cli"))]
 
 #[path = "../common/mod.rs"]

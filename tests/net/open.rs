@@ -1,4 +1,4 @@
-//! Connections that are open: broken frames, closing, pings, losing the connection.
+//! Open connections: broken frames, closing, pings, the loss of a connection.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
             "5.2: length not in its shortest form",
         ),
         ("top bit", vec![0x82, 127, 0x80], 1002, "5.2: length over 63 bits"),
-        // FAULTS 5: exactly that sequence of bytes.
+        // FAULTS 5: the bytes of that report.
         (
             "over the limit",
             vec![0x82, 0x7F, 0, 0x80, 0, 0, 0, 0, 0, 1],
@@ -64,7 +64,7 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
                 "{name}: {reported:?}"
             );
             assert_eq!(reported.len(), 3, "{name}: {reported:?}");
-            // A limit of ours is not a rule for the server (FAULTS 80).
+            // Our own limit is not a rule for the server (FAULTS 80).
             let rule = if *code == 1009 { "" } else { "the server broke RFC 6455 §" };
             let want = format!("{url}: connection: {rule}{reason}");
             assert_eq!(error.to_string(), want, "{name}");
@@ -76,8 +76,8 @@ fn a_broken_frame_fails_the_connection_with_the_right_code_on_the_wire() {
 
 #[test]
 fn a_large_text_that_turns_out_wrong_is_refused_though_nothing_follows() {
-    // RFC 6455 §8.1. The kernel decides where a read in place ends, so the byte is tried at every
-    // possible place.
+    // RFC 6455 §8.1. The kernel decides where a read in place ends, so the test puts the wrong byte
+    // at several places.
     let mut head = vec![0x81, 127];
     head.extend(1_000_000u64.to_be_bytes());
     for len in [70_000, 65_526 + 262_144, 400_000] {
@@ -219,14 +219,15 @@ fn a_server_that_does_not_answer_a_close_is_given_up() {
 fn pings_are_answered_with_their_payload_wherever_they_stand() {
     for secure in [false, true] {
         let server = serve_either(secure, |mut p| {
-            // Before any data, in one piece with the response; then inside a fragmented message.
+            // The first ping comes in one piece with the 101 response, the second inside a
+            // fragmented message.
             p.accept(&frame(0x89, b"first"));
             assert_eq!(p.frame(), (0x8A, b"first".to_vec()));
             let payload = vec![7; 125];
             let pieces = [frame(0x01, b"a\xC3"), frame(0x89, &payload), frame(0x80, b"\xA4")];
             p.write(&pieces.concat());
             assert_eq!(p.frame(), (0x8A, payload));
-            // FAULTS 21: ten in one read cause ten answers, in order.
+            // FAULTS 21: ten pings in one read get ten pongs, in order.
             p.write(&(0..10).flat_map(|i| frame(0x89, &[i])).collect::<Vec<_>>());
             for i in 0..10 {
                 assert_eq!(p.frame(), (0x8A, vec![i]));
@@ -326,8 +327,7 @@ fn a_silent_server_is_noticed_by_the_faces_that_wait() {
 
 #[test]
 fn every_frame_has_a_key_of_its_own() {
-    // FAULTS 22, RFC 6455 §10.3. Three equal ones among 1,000 random keys are practically
-    // impossible.
+    // FAULTS 22, RFC 6455 §10.3. Chance does not repeat a key three times among 1,000.
     let server = serve(|mut p| {
         p.accept(b"");
         while p.frame().0 != 0x88 {}
@@ -363,7 +363,7 @@ fn messages_of_every_size_class_come_in_whole_split_and_glued() {
                 let (a, b) = (vec![b'b'; n / 2], vec![b'b'; n - n / 2]);
                 all.extend([frame(0x01, &a), frame(0x80, &b)].concat());
             }
-            // The first of them in one piece with the 101 response.
+            // The first bytes come in one piece with the 101 response.
             p.accept(&all[..300]);
             p.write(&all[300..]);
             p.write(&close(1000, ""));
@@ -395,7 +395,7 @@ fn plain_and_encrypted_connections_share_one_reactor() {
     let plain = Server::bind(loopback()).unwrap().spawn().unwrap();
     let secure = Server::bind_tls(loopback(), CHAIN_PEM, KEY_PEM).unwrap().spawn().unwrap();
     let tls = Some(moonwire::tls_config(CA_PEM).unwrap());
-    // Small, so that a read fills them and they have to grow.
+    // Small buffers: a read fills them, and they have to grow.
     let limits = Limits { receive_buffer: 1024, receive_buffer_max: 1 << 16, ..Limits::default() };
     let mut reactor = Reactor::new(Config { tls, limits, ..Config::default() }).unwrap();
     let ids = [secure.url(), plain.url()].map(|url| reactor.open(options(url)).unwrap());
@@ -425,8 +425,8 @@ fn plain_and_encrypted_connections_share_one_reactor() {
 
 #[test]
 fn a_failed_connection_ends_though_its_answer_was_flushed() {
-    // The server broke a rule and stays; the program lets the close frame go and flushes it: no
-    // timer and no socket would ever wake the connection again.
+    // The server broke a rule and leaves its stream open. The program calls `answer_close` and
+    // `flush`. After that neither a timer nor a socket would wake the connection.
     let server = serve(|peer| peer.ignore_the_close(b"\xFF\0"));
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let id = reactor.open(options(&server.url()).hold_close(true)).unwrap();
@@ -449,8 +449,8 @@ fn a_failed_connection_ends_though_its_answer_was_flushed() {
 
 #[test]
 fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() {
-    // It may read on, so late messages of the program, and the close frame that waits for them, are
-    // sent.
+    // The server may read on. So late messages of the program are sent, and then the close frame
+    // that was held back.
     let server = serve(|mut p| {
         p.accept(&[frame(0x81, b"question"), close(4000, "")].concat());
         p.tcp.shutdown(std::net::Shutdown::Write).unwrap();
@@ -463,7 +463,7 @@ fn a_server_that_ends_its_stream_behind_its_close_frame_still_gets_our_answer() 
         assert!(Instant::now() < until, "{reported:?}");
         let each = |_, event: Event<'_>| {
             if let Event::Closing(_) = event {
-                // Meanwhile the poll thread sees the end of the stream.
+                // Meanwhile the poll thread reads the end of the stream.
                 std::thread::sleep(Duration::from_millis(100));
                 client.send_text(id, "answer").unwrap();
                 client.answer_close(id);
@@ -518,7 +518,8 @@ fn a_release_with_a_frame_that_cannot_be_sent_closes_all_the_same() {
 
 #[test]
 fn a_low_water_mark_above_the_high_one_does_not_spin() {
-    // It would stop and continue each in turn, without releasing the lock.
+    // Otherwise the poll thread would stop and continue reading in a loop, without releasing the
+    // lock.
     let server = serve(|mut p| {
         p.accept(&frame(0x82, &[1; 100_000]));
         p.rest();
@@ -559,7 +560,7 @@ fn limits_without_measure_neither_panic_nor_hang() {
             _ => {}
         });
         assert!(matches!(&reported[1], OwnedEvent::Text(t) if t == "x"), "{limits:?}");
-        // The thread of a client lingers, too.
+        // A client's poll thread has the same limits at its end.
         drop(Client::spawn(Config { limits, ..Config::default() }).unwrap());
     }
 }

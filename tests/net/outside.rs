@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::common::*;
 
-/// Waits for exactly the sockets of `interests`, until `deadline`.
+/// Waits for exactly the sockets of `interests`, until the reactor's deadline or `most`.
 fn wait(reactor: &Reactor, most: Instant) {
     let interests = reactor.interests();
     let mut fds: Vec<PollFd<'_>> = interests
@@ -67,8 +67,8 @@ fn a_wake_up_of_another_thread_ends_the_wait_of_such_a_loop() {
     other.join().unwrap();
 }
 
-/// A paused connection whose peer has ended its side reports nothing, however the system reports
-/// the end.
+/// The peer of a paused connection has ended its side. However the system reports that, it does not
+/// wake the loop again and again.
 #[test]
 fn such_a_loop_waits_while_nothing_is_wanted_of_a_peer_that_has_ended_its_half() {
     let server = serve(|mut p| {

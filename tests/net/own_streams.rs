@@ -13,12 +13,13 @@ use moonwire::{
 use crate::common::*;
 use crate::web::*;
 
-/// A stream to a server that runs `script`.
+/// A stream to this server.
 fn stream_to<R: Send + 'static>(server: &Scripted<R>) -> TcpStream {
     TcpStream::connect(server.address).unwrap()
 }
 
-/// Opens, echoes one text, and closes; returns whether the client has then closed its side.
+/// Opens a WebSocket, echoes one message and closes. Returns the head of the request, and the
+/// number of bytes after the client's close frame.
 fn echo_once(mut p: Peer) -> (String, usize) {
     p.accept(b"");
     let (first, payload) = p.frame();
@@ -29,7 +30,7 @@ fn echo_once(mut p: Peer) -> (String, usize) {
     (p.head.clone(), p.rest())
 }
 
-/// Everything with the reactor: the echo of one text, and the end.
+/// Sends one text with a reactor, receives the echo, and closes.
 fn talk(ask: Options, config: Config) {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(ask).unwrap();
@@ -52,7 +53,7 @@ fn a_web_socket_goes_over_a_stream_of_the_program_and_closes_it() {
     let (head, rest) = server.join();
     assert!(head.starts_with("GET /x HTTP/1.1\r\nHost: name.invalid:81\r\n"), "{head}");
     assert_eq!(rest, 0, "it is closed");
-    // The blocking face and the threaded one.
+    // The other faces.
     let server = serve(echo_once);
     let mut ws = options("ws://a.example/").over(stream_to(&server)).connect().unwrap();
     ws.send_text("hello").unwrap();
@@ -112,7 +113,7 @@ fn a_request_goes_over_a_stream_of_the_program() {
 
 #[test]
 fn a_stream_that_blocks_is_one_that_does_not_from_then_on() {
-    // A second handle of the same socket shows it: the flag belongs to the socket.
+    // A second handle of the same socket shows it, since the flag belongs to the socket.
     let server = listen(|l| {
         let mut peer = Peer::plain(l.accept().unwrap().0);
         peer.request();
@@ -148,13 +149,13 @@ fn a_stream_is_good_for_one_connection() {
         assert!(error.to_string().contains("has been used already"), "{error}");
         assert!(!error.is_transient());
     };
-    // A clone of the options.
+    // The options are cloned.
     let server = serve(echo_once);
     let ask = options("ws://a.example/").over(stream_to(&server));
     talk(ask.clone(), Config::default());
     used(&events(ask, Config::default()));
     server.join();
-    // A redirect, even to the same server.
+    // The server redirects, even to itself.
     for location in ["/there", "http://127.0.0.1:9/"] {
         let server = serve(move |mut p| {
             p.request();
@@ -164,7 +165,7 @@ fn a_stream_is_good_for_one_connection() {
         used(&events(get("http://a.example/").over(stream_to(&server)), Config::default()));
         server.join();
     }
-    // A source that reconnects.
+    // An event source reconnects.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n");
@@ -212,15 +213,14 @@ fn the_policy_is_asked_for_the_url_and_for_the_peer_of_the_stream() {
                 assert_eq!(error.stage(), [Stage::Url, Stage::Connect][n]);
             }
         }
-        // A stream that is refused at the beginning lasts as long as its options, which the reactor
-        // has taken.
+        // If the policy refuses the URL, the reactor drops the options, and the stream with them.
         assert_eq!(
             server.join() > 0,
             refused.is_none(),
-            "nothing is said to whom it may not go to"
+            "nothing is sent to a peer that the policy refuses"
         );
     }
-    // This machine is not on the public internet.
+    // A loopback address is not on the public internet.
     let server = serve(|mut p| p.rest_bytes().len());
     let reported = events(
         options("ws://a.example/").over(stream_to(&server)),
@@ -270,7 +270,7 @@ fn the_transport_of_an_own_stream_is_its_two_ends() {
 #[test]
 fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
     use std::os::unix::net::UnixStream;
-    // Neither has a name, so neither waits for the other (RFC 6455 §4.1).
+    // The streams have no name, so neither handshake waits for the other (RFC 6455 §4.1).
     let mut reactor = Reactor::new(Config::default()).unwrap();
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -313,7 +313,7 @@ fn a_half_of_a_pair_is_a_stream_and_two_of_them_open_at_the_same_time() {
     }
 }
 
-/// The error comes at once, not with the first bytes.
+/// Opening fails at once, not at the first read or write.
 #[test]
 #[cfg(unix)]
 fn what_is_no_connected_stream_is_refused() {

@@ -1,5 +1,5 @@
-//! A system of the program in every face: a network in memory, whose time passes only while
-//! something waits for it.
+//! Every face on a system that the program supplies: a network in memory, whose clock advances only
+//! in waits.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +14,7 @@ use moonwire::{
 
 use crate::common::{accept, close, frame};
 
-/// A network with one server; the path of a request says what it does.
+/// A network with one server. The path of a request selects the answer.
 #[derive(Clone)]
 struct Net(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
 struct State {
     now: Instant,
     woken: bool,
-    /// How many waits there were.
+    /// The number of waits.
     waits: usize,
     tcps: Vec<Tcp>,
 }
@@ -59,7 +59,7 @@ impl Net {
 }
 
 impl Tcp {
-    /// The server does what is possible with its input.
+    /// The server answers all complete input.
     fn serve(&mut self, number: usize) {
         if !self.opened {
             let Some(end) = self.got.windows(4).position(|w| w == b"\r\n\r\n") else { return };
@@ -188,7 +188,7 @@ impl Sys for Memory {
 }
 
 impl Poller for MemoryPoller {
-    /// A wait that only its deadline can end: the deadline passes at once.
+    /// If nothing is ready, the clock advances to the deadline of the wait at once.
     fn wait(&self, _: Instant, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut state = self.0.lock();
         state.waits += 1;
@@ -219,7 +219,7 @@ impl Poller for MemoryPoller {
     }
 }
 
-/// Longer than any test.
+/// Longer than any limit of these tests.
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 fn ws() -> Options {
@@ -236,16 +236,16 @@ fn a_blocking_web_socket_has_the_network_and_the_clock_of_its_system() {
     ws.send_text("hello").unwrap();
     assert_eq!(ws.read().unwrap(), Some(Message::from("hello")));
     assert_eq!(ws.read_timeout(YEAR).unwrap(), Received::Nothing);
-    // Time passes only in waits, and there was none.
+    // The clock advances only in waits, and there was none.
     assert_eq!(ws.round_trip(YEAR).unwrap(), Some(Duration::ZERO));
     assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
 }
 
-/// If a socket is closed while bytes are unread, the connection is reset, and the close frame may be
-/// lost.
+/// If the client closed the socket while bytes are unread, its kernel would reset the connection,
+/// and the close frame could be lost.
 #[test]
 fn what_a_dropped_web_socket_has_not_read_is_read_and_nothing_is_waited_for() {
-    // What was read already takes many turns if the messages are empty.
+    // If the messages are empty, the bytes that the client has read take many turns.
     for (message, count) in [(frame(0x82, &[7; 1000]), 200), (frame(0x82, b""), 35_000)] {
         let net = Net::new();
         let mut ws = ws().connect_on(net.sys(), Config::default()).unwrap();
@@ -299,7 +299,7 @@ fn a_client_has_it() {
     assert_eq!(events.finish(Some(YEAR)), 0);
 }
 
-/// The waits between two attempts use its clock.
+/// The clock of the system measures the waits between two attempts.
 #[test]
 fn an_event_source_has_it_over_all_its_connections() {
     let net = Net::new();
@@ -314,7 +314,7 @@ fn an_event_source_has_it_over_all_its_connections() {
     assert!(matches!(source.next_timeout(YEAR).unwrap(), Incoming::Reconnecting { .. }));
 }
 
-/// A later configuration makes another reactor, and so another system.
+/// Another configuration needs another reactor, and so another system.
 #[test]
 fn an_event_source_makes_a_system_for_each_configuration() {
     let (net, mut made) = (Net::new(), 0);

@@ -13,15 +13,15 @@ use moonwire::{
 
 use crate::common::*;
 
-/// Sends three messages, half of a fourth, and after a message from the client the rest; then it
-/// closes.
+/// A server that sends three messages and a part of a fourth. After a message from the client it
+/// sends the rest, and closes.
 fn talks() -> Scripted<()> {
     serve(|mut p| {
         p.accept(b"");
         let whole: Vec<u8> = [b"a", b"b", b"c"].iter().flat_map(|t| frame(0x81, *t)).collect();
         let last = frame(0x81, b"hello");
         p.write(&[&whole[..], &last[..4]].concat());
-        // The client whose code panicked closes instead.
+        // A client whose code has panicked closes without a message.
         if p.tcp.peek(&mut [0]).is_ok_and(|n| n > 0) {
             p.frame();
             p.write(&[&last[4..], &close(1000, "")].concat());
@@ -51,7 +51,8 @@ fn turns(
     (reported, panics)
 }
 
-/// Each connection's last event is its loss by a panic, or a clean end after its messages.
+/// Checks the last event of each connection: a panic ended the connection at `lost`, and the others
+/// ended cleanly after all messages.
 fn check(reported: &[(ConnId, OwnedEvent)], ids: &[ConnId], lost: usize) {
     for (i, id) in ids.iter().enumerate() {
         let mine: Vec<&OwnedEvent> =
@@ -93,7 +94,7 @@ fn a_sink_that_panics_costs_the_connection_whose_event_it_got() {
     servers.into_iter().for_each(Scripted::join);
 }
 
-/// Also those that were requested after it, which wait in a list for their first turn.
+/// The connections that were requested later, and still wait for their first turn, are not lost.
 #[test]
 fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     let servers = [(); 3].map(|()| talks());
@@ -113,24 +114,24 @@ fn a_policy_that_panics_costs_the_connection_that_it_was_asked_about() {
     servers.into_iter().for_each(Scripted::join);
 }
 
-/// Panics at the call with this number.
-struct Touchy {
+/// An observer that panics at the call with number `at`.
+struct PanicsAtCall {
     at: usize,
-    words: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
 }
 
-impl Observer for Touchy {
+impl Observer for PanicsAtCall {
     fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
-        let word = self.words.fetch_add(1, Ordering::Relaxed);
-        assert_ne!(word, self.at, "the observer's own fault");
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(call, self.at, "the observer's own fault");
     }
 }
 
 #[test]
 fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
     for at in 0..40 {
-        let words = Arc::default();
-        let observer = Touchy { at, words: Arc::clone(&words) };
+        let calls = Arc::default();
+        let observer = PanicsAtCall { at, calls: Arc::clone(&calls) };
         let config = Config { observer: Some(Box::new(observer)), ..Config::default() };
         let servers = [(); 2].map(|()| talks());
         let mut reactor = Reactor::new(config).unwrap();
@@ -145,9 +146,9 @@ fn an_observer_that_panics_at_any_word_costs_one_connection_at_most() {
         let clean = |t: &OwnedEvent| matches!(t, OwnedEvent::Closed(Closed::Clean(_)));
         let clean = reported.iter().filter(|(_, t)| clean(t)).count();
         assert!(clean + panics >= 2, "{at}: {reported:?}");
-        let was_reached = words.load(Ordering::Relaxed) > at;
+        let was_reached = calls.load(Ordering::Relaxed) > at;
         assert_eq!(panics, usize::from(was_reached), "{at}");
-        // A server without a client waits on.
+        // A server whose client never connected still waits, so the test does not join it.
         drop(servers);
     }
 }
@@ -174,7 +175,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_reported() {
         }
     };
     assert!(error.to_string().contains("panicked"), "{error}");
-    assert!(events.wait(None, |_, _| ()).is_err(), "and every call says so");
+    assert!(events.wait(None, |_, _| ()).is_err(), "every call returns the error");
     is_over(&client, &options(&bad.url()));
     drop(client);
     drop(events);
@@ -182,10 +183,10 @@ fn whoever_waits_for_a_client_hears_of_a_panic_behind_what_was_reported() {
     server.join();
 }
 
-/// Panics in calls outside the poll thread.
-struct Stranger(Arc<AtomicUsize>);
+/// An observer that can be armed. Then it panics in calls outside the poll thread.
+struct PanicsOutside(Arc<AtomicUsize>);
 
-impl Observer for Stranger {
+impl Observer for PanicsOutside {
     fn observe(&mut self, _: Instant, _: u64, _: Trace<'_>) {
         let is_poll_thread = std::thread::current().name() == Some("moonwire-poll");
         if !is_poll_thread && self.0.load(Ordering::Relaxed) > 0 {
@@ -194,7 +195,7 @@ impl Observer for Stranger {
     }
 }
 
-/// The thread that waits for the network can only be woken by that call.
+/// The poll thread waits for the network, and only the call that panics can wake it.
 #[test]
 fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
     let server = serve(|mut p| {
@@ -202,8 +203,9 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
         p.rest();
     });
     let armed = Arc::default();
-    let observer = Some(Box::new(Stranger(Arc::clone(&armed))) as _);
-    // A wait may end when this one would have, though the connection was open long before.
+    let observer = Some(Box::new(PanicsOutside(Arc::clone(&armed))) as _);
+    // The deadline of the opening may end a wait of the poll thread, even after the connection is
+    // open. So it is far away.
     let limits = Limits { opening: Duration::from_secs(3600), ..Limits::default() };
     let config = Config { limits, observer, ..Config::default() };
     let (client, mut events) = Client::spawn(config).unwrap();
@@ -214,7 +216,7 @@ fn whoever_waits_for_a_client_hears_of_a_panic_in_somebody_elses_call() {
         events.wait(Some(soon()), |_, event| reported.push(keep(event))).unwrap();
     }
     assert!(matches!(reported[..], [OwnedEvent::Opened]), "{reported:?}");
-    // It is waiting now, most likely.
+    // The poll thread most likely waits by now.
     events.wait(Some(Instant::now() + Duration::from_millis(20)), |_, _| ()).unwrap();
     armed.store(1, Ordering::Relaxed);
     assert!(catch_unwind(AssertUnwindSafe(|| client.send_text(id, "x"))).is_err());

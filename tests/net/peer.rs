@@ -1,4 +1,4 @@
-//! The echo server with clients that behave badly; every other test uses it with good ones.
+//! The echo server with clients that break rules. All other tests use it with correct clients.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use moonwire::peer::Server;
 
 use crate::common::*;
 
-/// An open connection, made without a client of this crate.
+/// An open connection that no client of this crate has made.
 fn raw(server: &moonwire::peer::Running) -> Peer {
     let mut tcp = TcpStream::connect(server.address()).unwrap();
     let key = "dGhlIHNhbXBsZSBub25jZQ==";

@@ -1,4 +1,4 @@
-//! Through proxies without TLS: CONNECT, absolute form, SOCKS; refusals, and which policy is asked.
+//! Through proxies without TLS: CONNECT, absolute form, SOCKS; refusals; the calls of the policy.
 
 use std::io::ErrorKind as Io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,7 +30,7 @@ fn closed_port() -> SocketAddr {
     TcpListener::bind(loopback()).unwrap().local_addr().unwrap()
 }
 
-/// A running proxy and its configuration, with the required user or without.
+/// A running proxy, and how to use it. If `with_user`, it requires a user and a password.
 fn at_work(scheme: &str, with_user: bool, origin: SocketAddr) -> (Proxying, Proxy) {
     let is_socks = scheme.starts_with("socks");
     let setup = if is_socks { Setup::socks() } else { Setup::http() };
@@ -41,7 +41,7 @@ fn at_work(scheme: &str, with_user: bool, origin: SocketAddr) -> (Proxying, Prox
     (proxying, proxy)
 }
 
-/// The address of the proxy, and for a proxy that gets addresses that of `a.example`.
+/// Overrides for the name of the proxy, and for `a.example` if the proxy gets addresses.
 fn resolve(proxying: &Proxying, proxy: &Proxy, origin: SocketAddr) -> Vec<Override> {
     let mut all = vec![proxying.named()];
     if proxy.scheme() == moonwire::ProxyScheme::Socks5 {
@@ -50,18 +50,18 @@ fn resolve(proxying: &Proxying, proxy: &Proxy, origin: SocketAddr) -> Vec<Overri
     all
 }
 
-/// Every scheme, with a user and without.
+/// Every scheme, with a user and without one.
 fn kinds() -> impl Iterator<Item = (&'static str, bool)> {
     ["http", "socks5", "socks5h"].into_iter().flat_map(|s| [(s, false), (s, true)])
 }
 
-/// The request that a proxy of a kind gets for a tunnel to `a.example`.
+/// The request for a tunnel to `a.example` that a proxy of this kind gets.
 fn asked(scheme: &str, with_user: bool, origin: SocketAddr) -> String {
     let port = origin.port();
-    let who = if with_user { "user:pass word " } else { "" };
+    let login = if with_user { "user:pass word " } else { "" };
     match scheme {
-        "socks5" => format!("{who}address {origin}"),
-        "socks5h" => format!("{who}name a.example:{port}"),
+        "socks5" => format!("{login}address {origin}"),
+        "socks5h" => format!("{login}name a.example:{port}"),
         _ => {
             let agent = concat!("User-Agent: moonwire/", env!("CARGO_PKG_VERSION"));
             let user = "Proxy-Authorization: Basic dXNlcjpwYXNzIHdvcmQ=\r\n";
@@ -83,7 +83,7 @@ fn shows_no_proxy_field(visit: &Visit) {
 
 #[test]
 fn a_web_socket_goes_through_every_kind_of_proxy_by_every_face() {
-    // FAULTS 46: the proxy's credentials reach no server behind it. FAULTS 47: a name is sent
+    // FAULTS 46: no server behind a proxy gets the proxy's credentials. FAULTS 47: a name is sent
     // whole.
     for (scheme, with_user) in kinds() {
         let server = echo();
@@ -208,7 +208,8 @@ fn a_field_for_the_proxy_reaches_it_alone_and_takes_the_place_of_user_and_passwo
         let head = String::from_utf8_lossy(&visit.through);
         assert!(!head.contains(value), "{head}");
     }
-    // SOCKS has no fields, and no field may break out of its line.
+    // SOCKS has no fields. A field of HTTP must not break its line, and must not replace one of the
+    // client.
     for (proxy, name, value) in [
         ("socks5://a", "X-Team", "moon"),
         ("http://a", "X-Team", "moon\r\nX: y"),
@@ -273,7 +274,7 @@ fn an_override_is_what_a_proxy_gets_but_for_a_request_that_it_takes_itself() {
         };
         let visit = proxying.visit();
         assert!(visit.asked.starts_with(reported), "{}", visit.asked);
-        // The policy gets the address if the proxy does.
+        // The policy gets the address if the proxy gets it.
         let asked = asked.lock().unwrap();
         let seen = asked.iter().any(|(_, _, address)| address.as_deref() == Some("127.0.0.9"));
         assert_eq!(seen, !reported.starts_with("GET"), "{asked:?}");
@@ -315,7 +316,7 @@ fn rules_choose_the_proxy_and_options_overrule_them() {
         drop(ask.connect_with(config).unwrap());
         assert_eq!((by_rule.count(), by_option.count()), seen, "{shown}");
     }
-    // A stream has the same two.
+    // A stream has the same two options.
     for (own, seen) in [(true, (4, 4)), (false, (4, 4))] {
         let named = [by_rule.named(), by_option.named(), to("a.example", origin)].into();
         let config = Config { proxy: rules(""), resolve: named, ..Config::default() };
@@ -328,7 +329,7 @@ fn rules_choose_the_proxy_and_options_overrule_them() {
 
 #[test]
 fn each_hop_of_a_redirect_has_its_own_proxy_and_no_origin_sees_a_field_for_one() {
-    // FAULTS 46: on a direct hop the request has the form for an origin server.
+    // FAULTS 46: on a hop without a proxy the request has the form for an origin server.
     for first_direct in [false, true] {
         let second = listen(|l| answer_each(&l, &[FINE.to_owned()]).remove(0));
         let host = if first_direct { "a.example" } else { "127.0.0.1" };
@@ -361,7 +362,8 @@ fn each_hop_of_a_redirect_has_its_own_proxy_and_no_origin_sees_a_field_for_one()
 
 // Refusals of proxies.
 
-/// The result of a WebSocket over a proxy that runs `script`, with `who` before its host.
+/// Opens a WebSocket over a proxy that runs `script`. `proxy` is its scheme and its user. Returns
+/// the events, the trace, and the result of the script.
 fn against<R: Send + 'static>(
     proxy: &str,
     limit: Duration,
@@ -375,15 +377,15 @@ fn against<R: Send + 'static>(
         ..Config::default()
     };
     let (reported, lines) = traced(options("ws://a.example/x?y").timeout(limit), config);
-    // Shown if the script has failed, whose error does not say why the client closed.
+    // If the script fails, its error does not say why the client closed. These lines do.
     println!("{reported:?}\n{}", lines.join("\n"));
     (reported, lines, server.join())
 }
 
 /// The error of a proxy that answers `CONNECT` with these bytes and ends the connection.
-fn answered(who: &str, answer: &str) -> (Error, Vec<String>) {
+fn answered(user: &str, answer: &str) -> (Error, Vec<String>) {
     let answer = answer.to_owned();
-    let (reported, lines, ()) = against(&format!("http://{who}"), LONG, move |mut p| {
+    let (reported, lines, ()) = against(&format!("http://{user}"), LONG, move |mut p| {
         p.request();
         let _ = p.try_write(answer.as_bytes());
     });
@@ -409,7 +411,7 @@ fn why(error: &Error) -> &ProxyError {
 
 #[test]
 fn a_refusal_is_reported_with_its_status_its_fields_its_body_and_what_to_do() {
-    for (who, answer, status, part, transient) in [
+    for (user, answer, status, part, transient) in [
         (
             "",
             "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
@@ -449,7 +451,7 @@ fn a_refusal_is_reported_with_its_status_its_fields_its_body_and_what_to_do() {
         ("", "HTTP/1.1 101 Odd\r\n\r\n", 101, "it answered 101 Odd", false),
         ("", "HTTP/1.1 302 F\r\nLocation: http://b/\r\n\r\n", 302, "it answered 302 F", false),
     ] {
-        let (error, _) = answered(who, answer);
+        let (error, _) = answered(user, answer);
         assert!(matches!(why(&error), ProxyError::Status { .. }), "{error}");
         assert_eq!(error.status(), Some(status), "{error}");
         assert_eq!(error.is_transient(), transient, "{error}");
@@ -469,12 +471,12 @@ fn a_refusal_is_reported_with_its_status_its_fields_its_body_and_what_to_do() {
 
 #[test]
 fn nothing_that_is_secret_stands_in_what_a_refusal_shows() {
-    // FAULTS 46: a 407 that repeats the whole request.
+    // FAULTS 46: the 407 repeats a secret of the request.
     let basic = "aGlkZGVuX3VzZXI6aGlkZGVuX3dvcmQ=";
     for repeated in ["hidden_user", "hidden_word", basic, "hidden_field"] {
         let body = format!("no way, {repeated}");
         let answer = format!(
-            "HTTP/1.1 407 No {repeated}\r\nX-Said: {repeated}\r\nContent-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 407 No {repeated}\r\nX-Field: {repeated}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let server = serve(move |mut p| {
@@ -499,19 +501,18 @@ fn nothing_that_is_secret_stands_in_what_a_refusal_shows() {
         for secret in ["hidden_user", "hidden_word", "hidden_field", basic] {
             assert!(!shown.contains(secret), "{repeated}: {shown}");
         }
-        // A text that shows that there is a trace.
+        // This shows that there is a trace.
         assert!(shown.contains("Proxy-Authorization: ***"), "{shown}");
     }
 }
 
-/// FAULTS 46: a request that the proxy forwards, and a server that is not a proxy and repeats the
-/// request.
+/// FAULTS 46: the proxy forwards the request, or is no proxy, and repeats a secret of the request.
 #[test]
 fn nothing_that_is_secret_stands_in_what_else_a_proxy_answers() {
     let basic = "aGlkZGVuX3VzZXI6aGlkZGVuX3dvcmQ=";
     for repeated in ["hidden_user", "hidden_word", basic, "hidden_field"] {
         for (answer, url) in [
-            ("HTTP/1.1 407 No @\r\nX-Said: @\r\nContent-Length: 0\r\n\r\n", "http://a.example/"),
+            ("HTTP/1.1 407 No @\r\nX-Field: @\r\nContent-Length: 0\r\n\r\n", "http://a.example/"),
             (
                 "HTTP/1.1 302 Go\r\nLocation: ftp://a/@\r\nContent-Length: 0\r\n\r\n",
                 "http://a.example/",
@@ -557,7 +558,7 @@ fn a_proxy_that_closes_within_its_answer_is_reported_as_that() {
         assert!(matches!(why(&error), ProxyError::Eof), "{cut}: {error:?}");
         assert!(error.is_transient(), "{error}");
     }
-    // The part of a refusal that has arrived is reported.
+    // The error has the part of a refusal that has arrived.
     let answer = "HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nnot today";
     let head = answer.len() - "not today".len();
     for cut in head..answer.len() {
@@ -609,7 +610,7 @@ fn an_answer_in_single_bytes_is_an_answer() {
 
 #[test]
 fn the_time_of_the_opening_holds_for_a_proxy_that_drips() {
-    // FAULTS 47: single bytes extend no limit.
+    // FAULTS 47: single bytes do not extend the time limit.
     for proxy in ["http://", "socks5h://", "socks5h://u:p@"] {
         let (reported, _, ()) = against(proxy, Duration::from_millis(200), move |mut p| {
             p.tcp.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
@@ -620,10 +621,10 @@ fn the_time_of_the_opening_holds_for_a_proxy_that_drips() {
                 }
                 _ => b"\x05\x02\x01\0\x05\0\0\x03\xff".iter().chain(b"a".iter().cycle().take(200)),
             };
-            // Until the client has closed.
-            let mut said = [0; 512];
+            // The proxy sends single bytes until the client has closed.
+            let mut received = [0; 512];
             loop {
-                match std::io::Read::read(&mut p.tcp, &mut said) {
+                match std::io::Read::read(&mut p.tcp, &mut received) {
                     Ok(0) => return,
                     Err(e) if !is_timeout(&e) => return,
                     _ => {}
@@ -671,12 +672,12 @@ fn what_is_no_answer_or_too_much_of_one_ends_it() {
         assert!(!error.is_transient() && error.status().is_none(), "{error}");
         assert!(error.to_string().len() < 400, "{error}");
     }
-    // As many interim responses as are allowed.
+    // So many interim responses are allowed.
     let (error, _) = answered("", &(interim(16) + "HTTP/1.1 200 OK\r\n\r\n"));
     assert_eq!(error.stage(), Stage::Handshake, "{error}");
 }
 
-/// Runs SOCKS up to the reply to the request, and ends the connection.
+/// Runs SOCKS up to the reply to the request, sends `reply`, and ends the connection.
 fn replies(reply: &[u8]) -> Error {
     let reply = reply.to_vec();
     let (reported, ..) = against("socks5h://", LONG, move |mut p| {
@@ -714,7 +715,7 @@ fn each_error_of_socks_has_its_text() {
     assert!(matches!(why(&error), ProxyError::AddressType(2)), "{error:?}");
     let error = replies(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0, b'x']);
     assert!(matches!(why(&error), ProxyError::Early), "{error:?}");
-    // The authentication method that the proxy chooses.
+    // The proxy chooses the authentication method.
     for (proxy, method, words) in [
         ("socks5h://", 2, "it requires a user name and a password: USER:PASSWORD@ before its host"),
         ("socks5h://", 255, "it accepts no authentication method that was offered"),
@@ -772,7 +773,7 @@ fn a_second_address_is_sent_on_another_connection_when_the_first_is_refused() {
                             peer.accept(&close(1000, ""));
                             peer.close_frame();
                         }
-                        _ => assert_eq!(peer.rest(), 0, "nothing more is said here"),
+                        _ => assert_eq!(peer.rest(), 0, "nothing follows the refusal"),
                     }
                 }
                 reported
@@ -823,7 +824,7 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
             assert!(error.to_string().contains(&part), "{error}");
             assert!(error.is_transient() && !format!("{error:?}").contains("hidden"));
         }
-        // Its name does not resolve.
+        // The name of the proxy does not resolve.
         let proxy = Proxy::parse(&format!("{scheme}://proxy.invalid")).unwrap();
         let resolve = config.resolve.clone();
         let config = Config { proxy: proxy.into(), resolve, ..Config::default() };
@@ -837,7 +838,7 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
             "{error}"
         );
     }
-    // The client resolves the URL's host; the proxy does not get it.
+    // The client resolves the URL's host. It sends the proxy nothing, since there is no address.
     let config = Config {
         proxy: Proxy::parse(&format!("socks5://{closed}")).unwrap().into(),
         ..Config::default()
@@ -849,14 +850,14 @@ fn a_proxy_that_cannot_be_reached_is_named_at_its_stage() {
     assert!(matches!(error.kind(), ErrorKind::Resolve(_)), "{error:?}");
 }
 
-/// The same again.
+/// A copy of the proxy rules and the overrides.
 fn config_of(config: &Config) -> Config {
     Config { proxy: config.proxy.clone(), resolve: config.resolve.clone(), ..Config::default() }
 }
 
 // Calls of the policy.
 
-/// The questions to a policy: whether it is the proxy, its host and its address.
+/// The calls of a policy: whether the target is the proxy, its host, and its address.
 type Asked = Arc<Mutex<Vec<(bool, String, Option<String>)>>>;
 
 /// A policy that records its calls and refuses the one with the number `refused`.
@@ -890,7 +891,7 @@ fn the_policy_is_asked_for_the_url_then_for_the_proxy_and_for_each_address_that_
     ] {
         for refused in 0..=want.len() {
             let is_fine = refused == want.len();
-            // A proxy that refuses everything, if it is reached.
+            // A proxy that closes its connection. Returns whether there was one.
             let server = listen(move |listener| {
                 listener.set_nonblocking(!is_fine).unwrap();
                 listener.accept().map(drop).is_ok()
@@ -952,7 +953,7 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
     let excepted = || Policy::public().except_proxy();
     drop(options(&url).connect_with(config(excepted())).unwrap());
     assert_eq!(proxying.count(), 1);
-    // A request that the proxy itself would answer is not sent.
+    // No request for a host of the proxy's own machine or network is sent to the proxy.
     for host in ["localhost", "LOCALHOST.", "x.localhost", "127.0.0.1", "[::1]", "10.0.0.1"] {
         let error = options(&format!("ws://{host}/"))
             .connect_with(config(excepted()))
@@ -962,7 +963,7 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
         assert_eq!(error.stage(), Stage::Url, "{error}");
     }
     assert_eq!(proxying.count(), 1);
-    // The list must name both.
+    // The list must allow both the server and the proxy.
     for (list, opens) in [
         (&["a.example"][..], false),
         (&["proxy.example"], false),
@@ -976,7 +977,7 @@ fn the_public_internet_has_no_private_proxy_unless_it_is_excepted() {
 
 #[test]
 fn a_network_in_a_list_allows_no_name_that_a_proxy_resolves() {
-    // The client does not know its address, so a network in the list allows no name.
+    // The client does not know the address of the name, so a network in the list does not allow it.
     for (scheme, opens) in [("http", false), ("socks5h", false), ("socks5", true)] {
         let server = echo();
         let (proxying, proxy) = at_work(scheme, false, server.address());
@@ -991,7 +992,7 @@ fn a_network_in_a_list_allows_no_name_that_a_proxy_resolves() {
             assert!(matches!(error.kind(), ErrorKind::Denied(_)), "{error}");
             assert!(error.to_string().contains("a proxy resolves it"), "{error}");
             assert_eq!(proxying.count(), 0);
-            // CONNECT gets an address that an override sets, and the list checks that.
+            // An override sets an address. CONNECT gets it, and the list checks it.
             config.resolve.push(to("a.example", server.address()));
             drop(options(&url).connect_with(config).unwrap());
         }
@@ -1014,7 +1015,7 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     let mut reported: Vec<(ConnId, OwnedEvent)> = Vec::new();
     listener.set_nonblocking(true).unwrap();
     let mut accepted = Vec::new();
-    // Turns that do not wait, more than any step needs.
+    // Waits for two connections, then runs more turns than any step needs.
     turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, _| accepted.len() == 2);
     for _ in 0..20 {
         turns(&mut reactor, &listener, &mut accepted, &mut reported, |_, _| true);
@@ -1023,7 +1024,8 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
     let heads: Vec<_> = accepted.iter_mut().map(|peer| peer.request().to_owned()).collect();
     assert!(heads[0].starts_with("CONNECT a.example:80 "), "{heads:?}");
     assert!(heads[1].starts_with("CONNECT b.example:80 "), "{heads:?}");
-    // The one is refused, and the next gets its turn; the other opens meanwhile.
+    // The proxy refuses the first tunnel, so the next one to the same name gets its turn. The
+    // tunnel to the other name opens meanwhile.
     accepted[0].write(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n");
     accepted[1].write(b"HTTP/1.1 200 OK\r\n\r\n");
     turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, reported| {
@@ -1040,7 +1042,8 @@ fn behind_a_proxy_each_name_has_its_turn_and_the_same_name_waits() {
 
 #[test]
 fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
-    // A connect to this machine may complete at once: then the tunnel directly follows the turn.
+    // A connect to this machine may complete at once. Then the tunnel begins as soon as the gate
+    // gives the turn.
     let listener = TcpListener::bind(loopback()).unwrap();
     let config = Config {
         proxy: Proxy::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap().into(),
@@ -1058,7 +1061,7 @@ fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
     turns(&mut reactor, &listener, &mut accepted, &mut reported, |accepted, reported| {
         accepted.len() == 2 && reported.iter().any(|(id, _)| *id == first)
     });
-    // It gets the request, and sends nothing.
+    // The proxy gets the second request, and sends no answer.
     assert!(accepted[1].request().starts_with("CONNECT a.example:80 "));
     turns(&mut reactor, &listener, &mut accepted, &mut reported, |_, reported| {
         reported.iter().any(|(id, _)| *id == second)
@@ -1071,7 +1074,7 @@ fn the_time_of_the_opening_holds_behind_a_turn_that_was_waited_for() {
 
 #[test]
 fn an_address_that_a_proxy_gets_counts_whatever_name_led_there() {
-    // RFC 6455 §4.1, 2: if the client resolves the names, the address is known.
+    // RFC 6455 §4.1, 2: if the client resolves the names, it knows the address.
     let listener = TcpListener::bind(loopback()).unwrap();
     let at = SocketAddr::from(([127, 0, 0, 9], 80));
     let named = |host: &str| Override { host: host.into(), port: 80, to: at };
@@ -1095,7 +1098,7 @@ fn an_address_that_a_proxy_gets_counts_whatever_name_led_there() {
     assert_eq!(accepted.len(), 2, "one name waits for the other, and not the other address");
 }
 
-/// At least one turn that does not wait, and more until `done`; accepts connections.
+/// Runs at least one turn, without waiting, and more until `done`. Accepts connections.
 fn turns(
     reactor: &mut Reactor,
     listener: &TcpListener,
@@ -1130,7 +1133,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
     };
     let secret = |url: &str| options(url).secret_url();
     for (scheme, lookup) in [("http", false), ("socks5h", false), ("socks5", true)] {
-        // It repeats the target.
+        // The proxy repeats the target.
         let script = move |mut p: Peer| match scheme {
             "http" => {
                 p.request();
@@ -1165,7 +1168,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
                 lines.iter().any(|l| l.starts_with("-> head CONNECT *** HTTP/1.1 | Host: *** |"))
             );
         }
-        // The proxy has closed; the policy refused one of the addresses.
+        // No proxy listens, and the policy refuses one of the addresses.
         let (reported, lines) = traced(
             secret(url),
             Config {
@@ -1188,7 +1191,7 @@ fn a_secret_url_is_not_shown_on_its_way_through_a_proxy() {
         assert!(matches!(why(&error), ProxyError::Unreached(_)), "{error:?}");
         shows_nothing(&format!("{error} {error:?}\n{}", lines.join("\n")));
     }
-    // What is behind one that leads there.
+    // The proxy forwards the request, and the server responds.
     let server = echo();
     let (proxying, proxy) = at_work("http", false, server.address());
     let config = Config {

@@ -68,7 +68,7 @@ fn what_the_second_server_is_asked() {
 
 #[test]
 fn credentials_reach_nobody_else_and_do_not_come_back() {
-    // FAULTS 44: a → b → b2 → a. One server under three names.
+    // FAULTS 44: a → a → b → b2 → a. One server has three names.
     let server = listen(|l| {
         let port = l.local_addr().unwrap().port();
         let hop = |name: &str| found(307, &format!("http://{name}.example:{port}/"));
@@ -110,7 +110,7 @@ fn from_tls_to_plain_text_is_refused_and_the_other_way_followed() {
     assert!(!opened);
     assert_eq!(http_error(error), &HttpError::Downgrade);
     assert_eq!((error.stage(), error.status()), (Stage::Response, Some(301)));
-    assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "nobody was asked");
+    assert_eq!(plain.accept().unwrap_err().kind(), Io::WouldBlock, "no client connects there");
 
     let secure = serve_tls("good", |mut p| {
         p.request();
@@ -146,7 +146,7 @@ fn a_loop_ends_after_ten() {
     let [OwnedEvent::Closed(Closed::Failed(error))] = &reported[..] else { panic!("{reported:?}") };
     assert_eq!(http_error(error), &HttpError::ManyRedirects(10));
     assert_eq!(server.join(), 11);
-    // One less is allowed; and the limit can be set.
+    // The limit can be set: so many redirects are followed, and no more.
     for (max, fine) in [(3, true), (2, false)] {
         let mut answers = vec![found(307, "?again"); 3];
         answers.extend(fine.then(|| FINE.to_owned()));
@@ -208,7 +208,7 @@ fn line_breaks_in_a_location_are_never_decoded() {
 
 #[test]
 fn what_stands_behind_a_redirect_is_not_read_and_its_connection_closed() {
-    // FAULTS 41. With any room in a turn, and however the system waits.
+    // FAULTS 41. With small and large turns, and with both ways to wait for sockets.
     for (turn, with_poll) in [(1, false), (1 << 20, false), (1, true), (1 << 20, true)] {
         let second = listen(|l| answer_each(&l, &[FINE.to_owned()]).len());
         let location = http(&second.url());
@@ -264,11 +264,11 @@ fn a_hop_that_fails_names_where_it_led() {
 
 #[test]
 fn a_time_limit_covers_all_hops() {
-    // Each hop is quick, and they never end.
+    // Each hop is quick, and there is always another one.
     let server = listen(|l| {
         loop {
             let mut peer = Peer::plain(l.accept().unwrap().0);
-            // A released stream sends nothing.
+            // A stream that was released sends nothing.
             if !peer.begins() {
                 continue;
             }
@@ -286,7 +286,8 @@ fn a_time_limit_covers_all_hops() {
         matches!(failure(&reported).0.kind(), ErrorKind::Timeout(l) if *l == limit),
         "{reported:?}"
     );
-    // Without its own limit, the sum of both limits applies.
+    // Without a timeout of the stream, the limits `opening` and `response` bound the sum of all
+    // hops.
     let limits = Limits { opening: limit / 2, response: limit / 2, ..limits };
     let options = StreamOptions::get(&http(&server.url())).unwrap().limits(limits);
     let reported = events(options, Config::default());
@@ -322,7 +323,7 @@ fn a_release_between_two_hops_leaves_nothing() {
             assert!(Instant::now() < until);
             reactor.turn(Some(until), &mut none).unwrap();
         }
-        // Before the second connection is begun, or during it.
+        // The release comes before the second connection is begun, or after that.
         while ready && begun.load(Ordering::SeqCst) < 2 {
             reactor.turn(Some(Instant::now()), &mut none).unwrap();
         }

@@ -1,5 +1,5 @@
-//! A refusal is an answer (FAULTS 71): its status, its fields and the start of its body belong to
-//! the error, for handshakes and for event streams.
+//! A refusal is an answer (FAULTS 71): the error has its status, its fields and the start of its
+//! body, for handshakes and for event streams.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn a_refused_handshake_keeps_what_the_server_said() {
         assert_eq!(error.reason(), reason);
         server.join();
     }
-    // The same with each face.
+    // The other faces report the same.
     let server = refusing(false, BUSY.as_bytes());
     is_busy(&options(&server.url()).connect().err().unwrap());
     server.join();
@@ -130,8 +130,8 @@ fn what_is_wrong_with_an_answer_has_its_name() {
                     assert_eq!(response.body, body.as_bytes());
                     let type_alone =
                         matches!(error.kind(), ErrorKind::Http(HttpError::ContentType(_)));
-                    // A script may ignore the status; then a response with an error status has a
-                    // wrong content type.
+                    // With `Delivery::Blocks` only an error status is reported as such. With
+                    // another status the content type is the error.
                     let other = delivery == Delivery::Blocks && (200..300).contains(&status);
                     assert_eq!(type_alone, status == 200 || other, "{error}");
                     if !other {
@@ -160,7 +160,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
     for (fields, body, kept) in [
         ("Content-Length: 10\r\n", "0123456789", "0123456789"),
         ("Content-Length: 11\r\n", "0123456789X", "0123456789"),
-        // The body neither ends nor arrives.
+        // The rest of the body never arrives.
         ("Content-Length: 9\r\n", "0123", "0123"),
         ("", "0123", "0123"),
         ("", "", ""),
@@ -183,7 +183,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
             server.join();
         }
     }
-    // By default 8 KiB, from a server that never stops.
+    // The default is 8 KiB, and this server never stops.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 500 No\r\n\r\n");
@@ -195,7 +195,7 @@ fn so_much_of_a_body_is_kept_and_no_more() {
     server.join();
 }
 
-/// A response counts, whatever happens to the connection after its head. FAULTS 71.
+/// FAULTS 71: the response is reported, whatever happens to the connection after its head.
 #[test]
 fn a_body_that_breaks_off_does_not_hide_the_answer() {
     for stream in [false, true] {

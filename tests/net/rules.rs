@@ -1,4 +1,4 @@
-//! Rules that need a socket and that no other file tests; docs/FAULTS.md and docs/RFC6455.md link
+//! Rules that need a socket and that no other file tests. docs/FAULTS.md and docs/RFC6455.md link
 //! here.
 
 use std::io::{ErrorKind as Io, Read as _, Write as _};
@@ -20,7 +20,7 @@ fn to(host: &str, to: SocketAddr) -> Override {
 
 #[test]
 fn the_name_of_the_url_stands_in_the_greeting_of_tls() {
-    // RFC 6455 §4.1, 5; FAULTS 51: every use has the name in the form of the one normaliser.
+    // RFC 6455 §4.1, 5; FAULTS 51: one normaliser makes the form of the name for every use.
     for (host, resolved, named) in [
         ("a.example.test", "a.example.test", Some("a.example.test")),
         ("A.Example.TEST.", "a.example.test", Some("a.example.test")),
@@ -113,8 +113,8 @@ fn two_names_of_one_address_open_one_after_the_other() {
     assert_eq!(field(second.request(), "Host"), Some(host.as_str()));
 }
 
-/// One connection to a server with `config`: a 101 and a close frame, if the client goes on.
-/// Returns the kind of TLS handshake, and whether close_notify ended it.
+/// A TLS server with `config` for one connection. It answers a request with a 101 and a close
+/// frame. Returns the kind of TLS handshake, and whether close_notify ended it.
 fn welcome(tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<(HandshakeKind, bool)> {
     tcp.set_read_timeout(Some(LONG)).unwrap();
     let session = ServerConnection::new(Arc::clone(config)).unwrap();
@@ -163,7 +163,8 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
     welcomed(config(&tls));
     // The same configuration may resume it.
     welcomed(config(&tls));
-    // Without the root of these tests there is no session, and no connection.
+    // A configuration without the root of these tests does not use the session, and the connection
+    // fails.
     refused(Config::default());
     // The same roots in another configuration begin a new session.
     welcomed(trusting());
@@ -175,8 +176,8 @@ fn a_session_of_tls_is_not_taken_up_by_other_trust_nor_by_another_server() {
 
 #[test]
 fn close_notify_is_sent_before_the_connection_is_closed() {
-    // RFC 9112 §9.8; RFC 6455 §7.1.1 for the WebSocket. rustls distinguishes close_notify from a
-    // mere end.
+    // RFC 9112 §9.8; RFC 6455 §7.1.1 for the WebSocket. rustls reports an end without close_notify
+    // as an error.
     let answers = [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -211,7 +212,7 @@ fn close_notify_is_sent_before_the_connection_is_closed() {
 fn the_policy_is_asked_for_the_address_of_every_hop() {
     // FAULTS 62: the address that a name resolves to counts, not the name.
     let inner = |port| SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
-    // The addresses in the answers, the address of b, and how many connections are begun.
+    // The host, the server's answers, the stage of the refusal, and how many connections are begun.
     type Way = fn(u16) -> Vec<String>;
     let ways: [(&str, Way, Option<Stage>, usize); 5] = [
         ("b", |_| vec![], Some(Stage::Resolve), 0),
@@ -230,7 +231,7 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
             2,
         ),
     ];
-    // Rules of the reactor, and of one request.
+    // The policy belongs to the reactor, or to one request.
     let both = ways.iter().flat_map(|way| [(way, false), (way, true)]);
     for (&(host, way, stage, count), own) in both {
         let server = listen(move |listener| {
@@ -238,7 +239,7 @@ fn the_policy_is_asked_for_the_address_of_every_hop() {
             answer_each(&listener, &way(port)).len()
         });
         let port = server.address.port();
-        // c resolves to both, of which one is allowed.
+        // c.example resolves to both addresses. The policy allows one of them.
         let c = [inner(port), server.address].map(|address| to("c.example", address));
         let resolve = [to("a.example", server.address), to("b.example", inner(port))].into_iter();
         let asked = Arc::new(Mutex::new(Vec::new()));

@@ -98,7 +98,7 @@ fn the_trace_of_an_event_stream() {
     server.join();
 }
 
-/// No part of a secret URL or of a secret value is shown.
+/// Checks that the text shows no part of a secret URL or value.
 fn shows_nothing(text: &str) {
     for secret in ["hidden", "127.0.0.1", "a.example", "b.example", "secretpath"] {
         assert!(!text.contains(secret), "{secret}: {text}");
@@ -141,7 +141,7 @@ fn a_secret_url_is_shown_nowhere() {
     assert_eq!(lines.iter().filter(|l| l.contains("redirected: ")).count(), 2, "{lines:#?}");
 }
 
-/// Without waiting for the client to close.
+/// Like `answer_each`, but does not wait for the client to close.
 fn answer_each_and_close(listener: &std::net::TcpListener, answers: &[String]) {
     for answer in answers {
         let mut peer = Peer::plain(listener.accept().unwrap().0);

@@ -1,5 +1,5 @@
-//! Slow is not dead, and accepted bytes arrive: servers that read slowly, or not at all. Limits are
-//! scaled down, and no duration is asserted.
+//! Servers that read slowly, or not at all: a slow server is not given up, and accepted bytes
+//! arrive. The limits are short, and no test asserts a duration.
 
 use std::net::Shutdown;
 use std::sync::mpsc::channel;
@@ -17,7 +17,7 @@ use crate::web::*;
 const MS: Duration = Duration::from_millis(1);
 const MIB: usize = 1 << 20;
 
-/// More than the kernels on both sides hold.
+/// More bytes than the kernels on both sides hold.
 const MUCH: usize = 12 * MIB;
 
 /// A server whose kernel holds little unread data.
@@ -31,7 +31,7 @@ fn slow<R: Send + 'static>(
     })
 }
 
-/// Reads `n` bytes, slowly for a while.
+/// Reads `n` bytes, slowly in the first second.
 fn sips(peer: &mut Peer, n: usize) -> Vec<u8> {
     let (until, mut bytes) = (Instant::now() + 1000 * MS, Vec::new());
     while bytes.len() < n {
@@ -48,14 +48,14 @@ fn on_wire(len: usize) -> usize {
     2 + 8 + 4 + len
 }
 
-/// Opens, slowly reads this number of messages of a MiB, and then the close frame, which it
-/// answers; returns its payload.
+/// A server that slowly reads this number of messages of a MiB, and then the close frame, which it
+/// answers. Returns the code of that frame.
 fn reads_all(secure: bool, messages: usize) -> Scripted<u16> {
     slow(secure, move |mut p| {
         p.accept(b"");
         sips(&mut p, messages * on_wire(MIB));
         let (first, payload) = p.frame();
-        assert_eq!(first, 0x88, "the close frame comes behind what was sent, and nothing between");
+        assert_eq!(first, 0x88, "only the close frame follows what was sent");
         let _ = p.try_write(&frame(0x88, &payload[..2]));
         let _ = p.tcp.shutdown(Shutdown::Write);
         u16::from_be_bytes([payload[0], payload[1]])
@@ -167,7 +167,7 @@ fn a_server_that_closes_and_is_gone_has_lost_what_it_did_not_read() {
             panic!("{reported:?}")
         };
         let lost = error.unsent();
-        // A part of the first record may have left.
+        // Over TLS perhaps only a part of the first record has left.
         let most = on_wire(MUCH) - if secure { 0 } else { 1000 };
         assert!((1..=most).contains(&lost), "{error}");
         let words = format!("; {lost} bytes that were accepted did not leave");
@@ -271,11 +271,11 @@ fn a_send_that_takes_too_long_has_queued_its_message_which_leaves_later() {
         assert!((1..on_wire(MUCH)).contains(&unsent), "{error}");
         assert_eq!(ws.buffered(), unsent);
         assert!(error.to_string().ends_with(&format!("the rest is queued ({unsent} bytes)")));
-        // Another one is queued behind it.
+        // Another message is queued behind it.
         let error = ws.send_text("and this").unwrap_err();
         assert!(is_late(error.kind()) && error.unsent() > 0, "{error}");
         go.send(()).unwrap();
-        // The rest is sent while a call waits for something.
+        // The rest is sent while another call waits.
         assert_eq!(ws.read().unwrap(), Some(Message::Text("got it".into())));
         assert_eq!(ws.buffered(), 0);
         assert_eq!(ws.close(1000, "").unwrap().code, Some(1000));
@@ -300,7 +300,8 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
     });
     let reported = events(options(&server.url()).ping_interval(Some(Duration::ZERO)), trusting());
     assert!(matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Clean(_)))), "{reported:?}");
-    // Every 100 ms; without a floor there would be thousands.
+    // The client pings at most every 100 ms. Without this minimum there would be thousands of
+    // pings.
     let count = server.join();
     assert!((1..=20).contains(&count), "{count} pings");
 }
@@ -308,7 +309,7 @@ fn an_interval_of_zero_is_no_flood_of_pings() {
 /// FAULTS 67.
 #[test]
 fn the_end_of_a_client_loses_nothing_as_long_as_the_line_moves() {
-    // The linger is not a limit for it, nor is that of a close.
+    // Neither `linger` nor `close` limits the time while bytes leave.
     let limits = || Limits { close: 700 * MS, linger: 700 * MS, ..Limits::default() };
     let piece = vec![7; MIB];
     for (secure, finish) in [(false, true), (true, false)] {
@@ -346,7 +347,7 @@ fn the_end_of_a_client_within_a_time_tells_what_is_lost() {
     assert!(lost > 0);
     assert_eq!(server.join() + lost as usize, 12 * on_wire(MIB));
 
-    // A line that does not move ends it, too.
+    // If the server reads nothing, `stall` ends the client, too.
     let (go, wait) = channel();
     let server = slow(false, move |mut p| {
         p.accept(b"");
@@ -412,7 +413,7 @@ fn a_reset_ends_a_pause() {
     server.join();
 }
 
-/// Opens all of them and waits until each is open or has failed.
+/// Opens `count` connections and waits until each is open or has failed.
 fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Vec<OwnedEvent> {
     let ids: Vec<_> =
         (0..count).map(|_| reactor.open(options(url).timeout(limit)).unwrap()).collect();
@@ -423,7 +424,7 @@ fn opened(reactor: &mut Reactor, url: &str, count: usize, limit: Duration) -> Ve
             |conn: &mut Conn<'_>, event: Event<'_>| reported.push((conn.id(), keep(event)));
         reactor.turn(Some(until), &mut sink).unwrap();
     }
-    // The first request is served first.
+    // The connections open in the order of the requests.
     assert_eq!(reported.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
     reported.into_iter().map(|(_, reported)| reported).collect()
 }
@@ -444,7 +445,7 @@ fn a_queue_before_a_server_takes_longer_than_each_may_and_nobody_fails() {
         });
         let limits = Limits { opening_per_peer: per_peer, ..Limits::default() };
         let mut reactor = Reactor::new(Config { limits, ..Config::default() }).unwrap();
-        // All of them take 1.2 s.
+        // All handshakes take 1.2 s, twice the limit of each.
         let reported = opened(&mut reactor, &server.url(), COUNT, 600 * MS);
         assert!(reported.iter().all(|t| matches!(t, OwnedEvent::Opened)), "{reported:?}");
         assert_eq!(server.join().len(), COUNT);

@@ -10,7 +10,7 @@ fn options(url: &str) -> moonwire::Options {
     moonwire::Options::new(url).unwrap().timeout(LONG)
 }
 
-/// Without those that depend on when a message is read.
+/// The counters that do not depend on when a message is read.
 fn counts(stats: Stats) -> [u64; 4] {
     [stats.bytes_sent, stats.bytes_received, stats.messages_sent, stats.messages_received]
 }
@@ -30,7 +30,7 @@ fn a_blocking_connection_counts_and_keeps_it() {
     ws.read().unwrap();
     assert_eq!(counts(ws.stats()), [11 + 7 + 308, 7 + 3 + 304, 2, 2]);
     assert!(ws.stats().round_trip.is_some());
-    // In parts, as a large message arrives.
+    // A large message arrives in parts.
     ws.send_binary(&vec![0; 3_000_000]).unwrap();
     ws.read().unwrap();
     assert_eq!(counts(ws.stats()), [326 + 3_000_014, 314 + 3_000_010, 3, 3]);
@@ -63,7 +63,8 @@ fn a_reactor_knows_them_until_the_place_is_taken() {
     assert_eq!(reactor.stats(id), at_end);
     let other = reactor.open(options(server.url())).unwrap();
     assert_eq!((reactor.stats(id), reactor.stats(other)), (None, None));
-    // Nor do the counters of the other become those of the first, while it is open or after that.
+    // The counters of the other connection do not become those of the first, neither while it is
+    // open nor later.
     run(&mut reactor, |conn, event| match event {
         Event::Opened(_) => conn.close(1000, "").unwrap(),
         Event::Closed(_) => assert!(conn.stats().is_some()),
@@ -84,14 +85,14 @@ fn a_client_asks_its_poll_thread() {
     let server = Server::bind(loopback()).unwrap().spawn().unwrap();
     let (client, mut events) = Client::spawn(Config::default()).unwrap();
     let id = client.open(options(server.url())).unwrap();
-    let mut is_told = false;
-    while !is_told {
-        let tell = |_, event: Event<'_>| match event {
+    let mut is_echoed = false;
+    while !is_echoed {
+        let each = |_, event: Event<'_>| match event {
             Event::Opened(_) => client.send_text(id, "hello").unwrap(),
-            Event::Text(_) => is_told = true,
+            Event::Text(_) => is_echoed = true,
             _ => {}
         };
-        events.wait(Some(std::time::Instant::now() + LONG), tell).unwrap();
+        events.wait(Some(std::time::Instant::now() + LONG), each).unwrap();
     }
     assert_eq!(counts(client.stats(id).unwrap()), [11, 7, 1, 1]);
 }

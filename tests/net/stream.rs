@@ -70,7 +70,7 @@ fn any_status_is_a_response() {
 
 #[test]
 fn a_response_that_is_over_ends_the_connection_whatever_the_server_does() {
-    // FAULTS 41: an unsolicited response, on a connection that stays open.
+    // FAULTS 41: the server sends an unsolicited response and leaves the connection open.
     for secure in [false, true] {
         let server = serve_either(secure, |mut p| {
             p.request();
@@ -89,7 +89,7 @@ const UNTIL_EOF: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
 #[test]
 fn only_close_notify_ends_a_body_without_length() {
-    // FAULTS 61. Without TLS there is only the end of the stream.
+    // FAULTS 61. Without TLS, the end of the stream ends the body.
     for parting in [Parting::Plain, Parting::CloseNotify] {
         let (url, server) = answer_and_part(&format!("{UNTIL_EOF}hello"), parting);
         let reported = events(get(&url), trusting());
@@ -243,7 +243,7 @@ fn nobody_there() {
 
 #[test]
 fn tls_that_does_not_come_about() {
-    // Plain HTTP on the port.
+    // The server speaks plain HTTP on this port.
     let server = serve(|mut p| {
         p.record();
         p.write(b"HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -256,7 +256,7 @@ fn tls_that_does_not_come_about() {
     assert!(matches!(error.kind(), ErrorKind::Tls(..)), "{error}");
     server.join();
 
-    // FAULTS 49, 50: the certificate of another host, whatever address the name has.
+    // FAULTS 49, 50: the certificate has to be for the host, whatever address the name has.
     for (host, name, fine) in [
         ("127.0.0.1", "other", false),
         ("127.0.0.1", "expired", false),
@@ -285,7 +285,7 @@ fn tls_that_does_not_come_about() {
         assert_eq!(server.join(), fine, "nothing is sent to {name}");
     }
 
-    // The end of the stream within the handshake.
+    // The stream ends within the handshake.
     let server = serve(|mut p| p.record());
     let url = http(&server.url()).replacen("http", "https", 1);
     let reported = events(get(&url), trusting());
@@ -295,7 +295,7 @@ fn tls_that_does_not_come_about() {
 
 const SHORT: Duration = Duration::from_millis(60);
 
-/// The limit that was exceeded.
+/// The stage and the time limit of the error.
 fn limit(reported: &[OwnedEvent]) -> (Stage, Duration) {
     match failure(reported).0.kind() {
         ErrorKind::Timeout(limit) => (failure(reported).0.stage(), *limit),
@@ -316,7 +316,7 @@ fn a_server_that_does_not_answer() {
         let reported = events(get(&server.url()).timeout(SHORT * 5), trusting());
         assert_eq!(limit(&reported), (Stage::Response, SHORT * 5));
         server.join();
-        // Limits of the reactor or of the stream: the response has its own.
+        // `Limits::response`, of the reactor or of the stream.
         let limits = Limits { response: SHORT, ..Limits::default() };
         for own in [false, true] {
             let server = hangs();
@@ -329,7 +329,7 @@ fn a_server_that_does_not_answer() {
             server.join();
         }
     }
-    // Not even to the ClientHello.
+    // The server does not answer the ClientHello.
     let server = serve(|mut p| p.rest());
     let url = http(&server.url()).replacen("http", "https", 1);
     let limits = Limits { opening: SHORT, ..Limits::default() };
@@ -503,7 +503,7 @@ fn a_thousand_streams_one_after_another_leak_no_descriptor() {
 
 #[test]
 fn streams_and_a_websocket_do_not_wait_for_each_other() {
-    // RFC 6455 §4.1 is only about WebSockets. No request is answered before all have arrived.
+    // RFC 6455 §4.1 applies only to WebSockets. No request is answered before all have arrived.
     let server = listen(|l| {
         let mut peers: Vec<Peer> = (0..4).map(|_| Peer::plain(l.accept().unwrap().0)).collect();
         for p in &mut peers {
@@ -538,7 +538,7 @@ fn streams_and_a_websocket_do_not_wait_for_each_other() {
 
 #[test]
 fn a_stream_is_no_websocket() {
-    // Calls that send messages are a misuse, and have no effect.
+    // Calls that send messages are errors and have no effect.
     let server = serve(|mut p| {
         p.request();
         p.write(FINE.as_bytes());
@@ -554,7 +554,7 @@ fn a_stream_is_no_websocket() {
     });
     assert!(reactor.send_text(id, "x").is_err() && !reactor.is_open(id));
     assert!(is_complete(&reported), "{reported:?}");
-    assert_eq!(server.join(), 0, "and nothing is sent behind the request");
+    assert_eq!(server.join(), 0, "nothing is sent after the request");
 }
 
 #[test]

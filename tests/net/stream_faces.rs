@@ -47,7 +47,7 @@ fn a_blocking_stream_gives_an_error_once() {
     assert!(matches!(error.kind(), ErrorKind::Http(HttpError::Truncated(None))), "{error}");
     assert_eq!(stream.read().unwrap(), None);
     server.join();
-    // Before the head, opening fails.
+    // If the server ends before the head, opening fails.
     let server = serve(|mut p| drop(p.request().to_owned()));
     let error = get(&server.url()).open().err().unwrap();
     assert_eq!(error.stage(), Stage::Response);
@@ -114,7 +114,7 @@ fn a_blocking_stream_that_is_dropped_ends_the_connection() {
     }
 }
 
-/// A body of this many bytes.
+/// The length of a large body.
 const LARGE: usize = 64 << 20;
 
 fn large(mut p: Peer) {
@@ -177,7 +177,8 @@ fn a_blocking_stream_reads_no_more_than_it_is_asked_for() {
     drop(stream);
 }
 
-/// Writes until the client takes no more; returns how much that was.
+/// Writes at most `most` bytes, until the client takes no more. Returns the number of written
+/// bytes.
 fn stuck_after(p: &mut Peer, most: usize) -> usize {
     p.tcp.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut sum = 0;
@@ -194,13 +195,13 @@ fn stuck_after(p: &mut Peer, most: usize) -> usize {
     sum
 }
 
-/// A client that stops reading early.
+/// A client that stops reading a socket early.
 fn soon_paused(limits: Limits) -> (Client, Events) {
     let limits = Limits { high_water: 64 * 1024, low_water: 16 * 1024, ..limits };
     Client::spawn(Config { limits, ..Config::default() }).unwrap()
 }
 
-/// The received bytes, and the end.
+/// The number of received bytes, and the final event.
 fn to_the_end(events: &mut Events) -> (usize, Closed) {
     let (until, mut sum, mut end) = (soon(), 0, None);
     loop {
@@ -243,7 +244,7 @@ fn a_client_that_does_not_read_pauses_the_socket_and_goes_on() {
 
 #[test]
 fn a_client_that_does_not_read_is_no_silent_server() {
-    // The idle limit is about the peer: while the socket is not read, nothing can arrive.
+    // The idle limit is for the peer. While the socket is not read, nothing can arrive.
     const IDLE: Duration = Duration::from_millis(100);
     let (stuck, wait) = channel();
     let server = serve(move |mut p| {

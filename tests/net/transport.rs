@@ -1,4 +1,4 @@
-//! Facts about the connection below the protocol, and the options of a socket.
+//! What is reported of the connection below the protocol, and the options of a socket.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use crate::common::proxy::Setup;
 use crate::common::*;
 use crate::web::*;
 
-/// The facts in the first event.
+/// Opens a connection. Returns the `Transport` of its first event.
 fn transport_of(ask: impl Into<Ask>, config: Config) -> Transport {
     let mut reactor = Reactor::new(config).unwrap();
     reactor.open(ask).unwrap();
@@ -29,7 +29,7 @@ fn transport_of(ask: impl Into<Ask>, config: Config) -> Transport {
     *transport.unwrap_or_else(|| panic!("{reported:?}"))
 }
 
-/// Serves a WebSocket or a request; returns the client's address.
+/// A server for one WebSocket or request. Returns the client's address.
 fn any(secure: bool) -> Scripted<SocketAddr> {
     serve_either(secure, |mut p| {
         p.answer_any();
@@ -72,7 +72,7 @@ fn both_ends_and_each_step_that_there_was_are_reported() {
             let reported = transport_of(ask, config);
             let server_address = server.address;
             let client = server.join();
-            // The proxy forwards a plain request: there is no tunnel to be opened.
+            // The proxy forwards a plain request, so no tunnel is opened.
             let whole = stream && proxied && !secure;
             let want: Vec<_> =
                 want.iter().copied().filter(|step| !whole || *step != "proxy").collect();
@@ -144,7 +144,7 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
         assert_eq!(seen.ip(), local);
         assert_eq!(reported.local, Some(Endpoint::Address(seen)));
     }
-    // For a connection to a proxy, too.
+    // The same holds for a connection to a proxy.
     let server = any(false);
     let proxying = Setup::http().start();
     let config = Config {
@@ -164,16 +164,16 @@ fn the_own_address_is_what_the_server_sees_and_has_to_be_of_the_same_family() {
         let part = format!("cannot be reached from {local}, the local address");
         assert!(error.to_string().contains(&part), "{error}");
     }
-    // An address of another machine.
+    // This address belongs to another machine.
     let socket = SocketOptions::new().local_address("203.0.113.1".parse().unwrap());
     let reported = events(options("ws://127.0.0.1:9/").socket(socket), Config::default());
     assert!(matches!(failure(&reported).0.kind(), ErrorKind::Connect(_)), "{reported:?}");
 }
 
-/// The address, and the probes.
+/// The address and the keep-alive probes of each call of `connect_to`.
 type Dials = Arc<Mutex<Vec<(Endpoint, Option<KeepAlive>)>>>;
 
-/// The operating system, with a record of the calls of `connect`.
+/// The operating system, without a resolver. It records the calls of `connect_to`.
 struct Noting {
     os: Os,
     dials: Dials,
@@ -237,11 +237,11 @@ impl Sys for Noting {
     }
 }
 
-/// Makes the kind of request for a server.
+/// Makes a request to a server.
 type Make = Box<dyn Fn(SocketAddr) -> Ask>;
 
-/// A connection that could wait for ever for a server that is gone is probed: `tcp_keep_alive`,
-/// `tcp_probe_interval` and `tcp_probes`, unless an option says otherwise.
+/// TCP probes a connection that could otherwise wait without end for a server that is gone.
+/// `tcp_keep_alive`, `tcp_probe_interval` and `tcp_probes` set the probes, unless an option does.
 #[test]
 fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_for() {
     let seconds = Duration::from_secs;
@@ -265,7 +265,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
         ("a WebSocket", Box::new(move |a| options(&url(a, "ws")).into()), None),
         ("off", Box::new(move |a| get(&url(a, "http")).socket(set(None)).into()), None),
         (
-            "a WebSocket that wants it",
+            "a WebSocket with the option",
             Box::new(move |a| options(&url(a, "ws")).socket(set(Some(seconds(45)))).into()),
             Some((seconds(45), seconds(15), 4)),
         ),
@@ -277,7 +277,7 @@ fn a_stream_without_an_idle_limit_is_probed_and_nothing_else_unless_it_is_asked_
             Some((seconds(1), seconds(15), 4)),
         ),
         (
-            "limits of its own",
+            "with its own limits",
             Box::new({
                 let limits = limits.clone();
                 move |a| get(&url(a, "http")).limits(limits.clone()).into()
@@ -347,7 +347,7 @@ fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
         assert!(error.to_string().ends_with(&format!(" (after {})", error.phases())), "{error}");
         server.join();
     }
-    // A limit that is no time limit has steps, and does not show them.
+    // An error that is no time limit has steps, too, but does not show them.
     let server = serve(|mut p| {
         p.request();
         p.write(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
@@ -357,7 +357,7 @@ fn an_error_tells_the_steps_that_were_behind_it_and_a_time_limit_says_so() {
     assert_eq!(steps(error.phases()), ["connect"]);
     assert!(!error.to_string().contains("after"), "{error}");
     server.join();
-    // No server was behind it.
+    // The policy refused the connection, so there was no step.
     let config = Config { policy: Policy::list([]), ..Config::default() };
     let reported = events(options("ws://127.0.0.1:9/"), config);
     assert_eq!(steps(failure(&reported).0.phases()), [""; 0]);

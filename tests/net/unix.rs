@@ -18,7 +18,7 @@ use moonwire::{
 use crate::common::*;
 use crate::web::{FINE, body, found, is_complete};
 
-/// A path for a socket, which is removed with it.
+/// A path for a socket. Its file is removed on drop.
 struct Place(PathBuf);
 
 impl Place {
@@ -50,7 +50,7 @@ impl Drop for Place {
     }
 }
 
-/// Reads a request.
+/// Reads the head of a request.
 fn head(stream: &mut impl std::io::Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -76,7 +76,7 @@ fn open_and_close(stream: &mut (impl std::io::Read + std::io::Write)) -> String 
     head
 }
 
-/// Runs `script` with each of the next clients.
+/// Accepts `count` clients and runs `script` with each.
 fn serving<R: Send + 'static>(
     listener: UnixListener,
     count: usize,
@@ -103,7 +103,7 @@ fn a_web_socket_over_a_unix_socket_asks_localhost_and_no_proxy() {
     let proxy = Proxy::parse("http://proxy.invalid").unwrap();
     let config = Config { proxy: proxy.clone().into(), ..Config::default() };
     let mut reactor = Reactor::new(config).unwrap();
-    // Not even if this connection has one of its own.
+    // The proxy of this connection is not used either.
     reactor.open(options(&place.url("ws", "/chat?x=1")).proxy(proxy)).unwrap();
     let mut transport = None;
     let reported = run(&mut reactor, |_, event| {
@@ -203,7 +203,7 @@ fn a_queue_that_is_full_is_an_error_and_nobody_hangs() {
     let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     bind(&listener, &SocketAddrUnix::new(&place.0).unwrap()).unwrap();
     listen(&listener, 0).unwrap();
-    // One waits to be accepted, and the kernel accepts no other.
+    // One client waits to be accepted, and the queue has no room for another.
     let _first = UnixStream::connect(&place.0).unwrap();
     let reported = events(options(&place.url("ws", "/")), Config::default());
     let (error, _) = failure(&reported);
@@ -240,7 +240,7 @@ fn no_redirect_leads_to_a_socket_or_away_from_one_and_within_it_one_is_followed(
         crossing(&events(get(&place.url("http", "/")), Config::default()));
     }
     server.join().unwrap();
-    // From the network.
+    // A redirect leads from the network to the socket.
     let server = serve(move |mut p| {
         p.request();
         p.write(found(302, &itself).as_bytes());
@@ -249,7 +249,7 @@ fn no_redirect_leads_to_a_socket_or_away_from_one_and_within_it_one_is_followed(
     let url = server.url().replacen("ws", "http", 1);
     crossing(&events(get(&url), Config::default()));
     server.join();
-    // Within the socket, with the credentials for its origin.
+    // A redirect within the socket is followed, with the credentials.
     let place = Place::new();
     let server = serving(place.listen(), 2, |n, mut stream| {
         let head = head(&mut stream);
@@ -329,7 +329,7 @@ fn one_handshake_at_a_time_is_for_a_socket_too() {
     assert_eq!(accepted.len(), 1);
 }
 
-/// Streams of the program to one path lead to one server, too.
+/// Streams of the program to one path lead to one server.
 #[test]
 fn one_handshake_at_a_time_is_for_streams_to_one_path() {
     let place = Place::new();

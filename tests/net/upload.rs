@@ -9,10 +9,10 @@ use moonwire::{Closed, Config, Conn, ErrorKind, Event, Reactor, Stage};
 use crate::common::*;
 use crate::web::*;
 
-/// More than the kernels on both sides hold.
+/// More bytes than the kernels on both sides hold.
 const MUCH: usize = 16 << 20;
 
-/// How long a turn waits before the test checks its state.
+/// How long a turn may wait before the test checks the state again.
 const PAUSE: Duration = Duration::from_millis(10);
 
 #[test]
@@ -34,8 +34,8 @@ fn a_large_body_arrives_as_it_is() {
     }
 }
 
-/// Unread bytes turn the server's close into a reset, after the end of its response. (Wine
-/// distinguishes an end from a reset only by what poll reports.)
+/// Since the server has not read everything, its kernel follows the end of the response with a
+/// reset. (Wine distinguishes an end from a reset only by what poll reports.)
 #[cfg(unix)]
 #[test]
 fn an_end_that_came_before_a_reset_is_an_end() {
@@ -89,14 +89,15 @@ fn an_end_that_came_before_a_reset_is_an_end() {
 
 #[test]
 fn an_answer_before_the_request_is_out_ends_it() {
-    // The server has sent everything, and does not read on.
+    // The server has sent its whole response and reads no more of the request.
     for secure in [false, true] {
         for stays in [false, true] {
             let (done, wait) = channel::<()>();
             let server = serve_either(secure, move |mut p| {
                 p.request();
                 p.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nsorry");
-                // Unread bytes turn its close into a reset.
+                // If the server closes instead, its kernel sends a reset, because of the unread
+                // bytes.
                 if stays {
                     wait.recv_timeout(LONG).unwrap();
                 }
@@ -120,8 +121,8 @@ fn an_answer_before_the_request_is_out_ends_it() {
 
 #[test]
 fn an_answer_that_overlaps_the_request_is_read_while_that_is_written() {
-    // Neither side waits for the other: half a request, a part of the response, the other half, the
-    // rest of the response.
+    // Neither side waits for the other: half of the request, a part of the response, the other
+    // half, the rest of the response.
     for secure in [false, true] {
         let server = serve_either(secure, |mut p| {
             p.request();
@@ -144,7 +145,8 @@ fn an_answer_that_overlaps_the_request_is_read_while_that_is_written() {
 
 #[test]
 fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
-    // A failed write consumes the error: the read after it looks like a correct end.
+    // A failed write consumes the error of the socket, so the read after it looks like a correct
+    // end.
     for known in [false, true] {
         for (start, missing) in [
             ("HTTP/1.1 200 OK\r\n\r\nhello", "until the end"),
@@ -157,7 +159,7 @@ fn a_reset_while_the_request_is_written_is_no_end_of_the_body() {
                 if known {
                     p.write(start.as_bytes());
                 }
-                // The client has read everything, or reads nothing from here on.
+                // The client has read the whole response so far, or none of it yet.
                 wait.recv_timeout(LONG).unwrap();
                 if !known {
                     p.write(start.as_bytes());

@@ -1,4 +1,4 @@
-//! Shared by the tests of streams.
+//! Helpers for the tests of streams.
 // As in tests/common: only the other modules of a test use what a module exports.
 #![allow(unreachable_pub)]
 
@@ -15,7 +15,7 @@ use moonwire::{
 
 use crate::common::*;
 
-/// `http` for `ws`.
+/// Replaces `ws` at the start of a URL by `http`.
 pub fn http(url: &str) -> String {
     url.replacen("ws", "http", 1)
 }
@@ -39,12 +39,12 @@ pub fn is_complete(reported: &[OwnedEvent]) -> bool {
     matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Complete)))
 }
 
-/// Bytes without repetitions.
+/// Bytes that show when a part is missing, repeated or moved.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
 }
 
-/// The length in the request.
+/// The `Content-Length` of a request.
 pub fn length(head: &str) -> usize {
     field(head, "Content-Length").map_or(0, |n| n.parse().unwrap())
 }
@@ -76,13 +76,14 @@ pub const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 pub enum Parting {
     /// Without TLS.
     Plain,
-    /// Over TLS, without close_notify.
+    /// Over TLS, without `close_notify`.
     Cut,
     /// Over TLS, with `close_notify`.
     CloseNotify,
 }
 
-/// Answers one request with these bytes and ends the stream; returns the address and the thread.
+/// A server that answers one request with these bytes and ends the stream. Returns its URL and its
+/// thread.
 pub fn answer_and_part(answer: &str, parting: Parting) -> (String, Scripted<()>) {
     let answer = answer.to_owned();
     if parting != Parting::CloseNotify {
@@ -106,18 +107,18 @@ pub fn answer_and_part(answer: &str, parting: Parting) -> (String, Scripted<()>)
         stream.write_all(answer.as_bytes()).unwrap();
         stream.conn.send_close_notify();
         stream.flush().unwrap();
-        // So that a reset destroys nothing.
+        // The server reads on, so that no reset destroys its last bytes.
         stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
         let _ = stream.sock.read_to_end(&mut Vec::new());
     });
     (http(&server.url()).replacen("http", "https", 1), server)
 }
 
-/// The operating system, with a count of its sockets and without names.
+/// The operating system, without a resolver. It counts its sockets.
 pub struct Watched {
     os: Os,
     pub open: Arc<AtomicUsize>,
-    /// The number of connections that were begun.
+    /// The number of connections that have begun.
     pub begun: Arc<AtomicUsize>,
 }
 

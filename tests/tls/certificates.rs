@@ -33,7 +33,7 @@ const fn broken_rule(text: &'static str) -> Option<(&'static str, AlertDescripti
     Some((text, CertificateUnknown))
 }
 
-// FAULTS 49, 55: refused, except the valid ones.
+// FAULTS 49, 55: rows with a reason are refused, rows without one are accepted.
 const MATRIX: &[Row] = &[
     ("127.0.0.1", "good", None),
     ("[::1]", "good", None),
@@ -96,7 +96,7 @@ const MATRIX: &[Row] = &[
             UnsupportedCertificate,
         )),
     ),
-    // Certificates between a root and a certificate.
+    // Chains that break a rule.
     (
         "localhost",
         "no-ca",
@@ -137,7 +137,7 @@ fn the_matrix_is_red_but_for_the_good_ones() {
     }
 }
 
-/// Opens `host` in every way, with servers that `server` makes.
+/// Connects to `host` with each face and each version of TLS. `server` makes the servers.
 fn check(
     host: &str,
     name: &str,
@@ -159,14 +159,14 @@ fn check(
                 assert_eq!(tried.refused(), format!("TLS: {text}"), "{what}");
                 assert!(tried.is_certificate(), "{what}");
                 assert!(tried.trace.contains(text), "{what}");
-                // Nothing was sent to it, and it got an alert with the reason.
+                // The server received an alert with the reason, and no request.
                 assert_eq!(seen.end, End::Alert(alert), "{what}");
             }
         }
     }
 }
 
-/// Chains that no file has, made from several files.
+/// Chains that are not in tests/certs. They are made of its files.
 struct Made {
     name: &'static str,
     server: fn() -> Server,
@@ -176,7 +176,7 @@ struct Made {
 const MADE: &[Made] = &[
     Made {
         // Anybody can send a certificate; only its holder has the key.
-        name: "somebody else's certificate",
+        name: "a certificate without its key",
         server: || Server { key: key("other"), ..Server::new("good") },
         refused: Some(FORGED),
     },
@@ -186,7 +186,7 @@ const MADE: &[Made] = &[
         refused: Some(FORGED),
     },
     Made {
-        name: "a certificate whose end was put off",
+        name: "a certificate with a changed end of validity",
         server: || {
             changed("expired", |der| {
                 let at = der.windows(13).position(|w| w == b"010101000000Z").unwrap();
@@ -221,7 +221,7 @@ const MADE: &[Made] = &[
         refused: None,
     },
     Made {
-        // FAULTS 55: a chain that leads nowhere is not followed for ever.
+        // FAULTS 55: the search for an issuer ends, however many certificates the server sends.
         name: "a chain with a hundred that do not belong there",
         server: || {
             let mut chain = chain("chain");

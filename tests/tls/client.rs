@@ -1,4 +1,4 @@
-//! Servers that require more of a client: a certificate, a protocol (ALPN).
+//! Servers that require a client certificate or a protocol (ALPN).
 
 use std::sync::Arc;
 
@@ -41,8 +41,8 @@ fn a_client_certificate_that_is_missing_is_named_in_the_handshake_of_tls_1_2() {
 
 #[test]
 fn a_client_certificate_that_is_missing_is_named_behind_the_handshake_of_tls_1_3() {
-    // The client's half of the handshake ends before the server has seen that there is no
-    // certificate: the request is on its way, but the connection does not count as open.
+    // The client completes its handshake before the server reports the missing certificate. By then
+    // the client has sent the request, but the connection does not count as open.
     for face in FACES {
         let server = answering(demanding().only(&TLS13).config(), 1);
         let tried = face.open_at(server.address, &Arc::new(client()));
@@ -68,7 +68,7 @@ fn a_client_certificate_that_is_not_accepted_is_named() {
     }
 }
 
-/// The answer of a server with the protocols `has` to a client with `offers`.
+/// Runs a server with the protocols `has` and a client that offers `offers`.
 fn agree(face: Face, has: &[&str], offers: &[&str]) -> (Seen, Tried) {
     let list = |of: &[&str]| of.iter().map(|p| p.as_bytes().to_vec()).collect();
     let mut server = Server::new("good").config();
@@ -82,7 +82,7 @@ fn agree(face: Face, has: &[&str], offers: &[&str]) -> (Seen, Tried) {
 
 #[test]
 fn a_server_may_do_without_an_offer() {
-    // RFC 7301 §3.2: even a server with its own list.
+    // RFC 7301 §3.2: the client need not offer a protocol, even if the server has a list.
     for face in FACES {
         for has in [&[][..], &["http/1.1"], &["h2"]] {
             let (seen, tried) = agree(face, has, &[]);
@@ -101,7 +101,7 @@ fn a_server_without_a_common_protocol_is_named() {
     for face in FACES {
         let (seen, tried) = agree(face, &["h2"], &["http/1.1"]);
         assert_eq!((seen.end, &*tried.refused()), (End::Other, want));
-        // A server that requires one although none was offered.
+        // The server refuses a client that has offered no protocol.
         let server = serving(1, |tcp| {
             let mut peer = crate::common::Peer::plain(tcp);
             peer.record();

@@ -18,7 +18,7 @@ use crate::common::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
     CloseNotify,
-    /// TCP ends, TLS does not.
+    /// The server ends TCP without `close_notify`.
     Cut,
     /// A fatal alert.
     Alert,
@@ -70,7 +70,7 @@ fn a_websocket_is_closed_by_its_close_frame_and_lost_without_one() {
                 let want = if leave == Leave::Alert { ALERT } else { NO_CLOSE };
                 assert_eq!(tried.reason().unwrap(), want, "{what}");
             }
-            // After the close frames there is nothing that an attacker could cut off.
+            // Both close frames have passed, so there is nothing that an attacker could cut off.
             let server = scripted(version, move |p| {
                 p.accept(&[text(), close(4000, "bye")].concat());
                 assert_eq!(p.close_code(), 4000);
@@ -107,15 +107,14 @@ fn a_server_that_leaves_before_it_answers() {
     }
 }
 
-/// The result of a body when the server ends after `0`: with close_notify, without it, with an
-/// alert.
+/// How the end of a response's body is known.
 #[derive(Clone, Copy, Debug)]
 enum Body {
-    /// Its end is known, and has arrived.
+    /// Its length or its last chunk is known, and all of it has arrived.
     Whole,
-    /// Its end is known, and has not arrived.
+    /// Some of it is missing: this many bytes, if the length is known.
     Short(Option<u64>),
-    /// The end of the stream is its end, if close_notify confirms it.
+    /// The end of the stream is the end of the body, if `close_notify` confirms it.
     UntilEnd,
 }
 
@@ -178,7 +177,7 @@ fn a_client_sends_close_notify_too() {
             let (_, mut peer) = meet(tcp, &config);
             peer.answer_any();
             if face == Face::WebSocket {
-                // RFC 6455 §7.1.1: the server ends it first.
+                // RFC 6455 §7.1.1: the server ends the TCP connection first.
                 peer.close_notify();
                 peer.tcp.shutdown(Shutdown::Write).unwrap();
             }
@@ -189,7 +188,7 @@ fn a_client_sends_close_notify_too() {
     }
 }
 
-/// Also where the program gives up a response before its end.
+/// A client also sends close_notify if the program releases a response before its end.
 #[test]
 fn a_client_that_gives_up_a_response_sends_close_notify() {
     for version in VERSIONS {
@@ -238,12 +237,12 @@ fn an_alert_in_the_handshake_is_named_with_what_may_help() {
     }
 }
 
-/// Sends more than the kernel takes, to a server that reads later.
+/// More bytes than the kernels hold while the server does not read.
 const MUCH: usize = 8 << 20;
 
 #[test]
 fn close_notify_comes_behind_everything_that_waits() {
-    // Bytes behind close_notify do not count, so the close frame would be lost.
+    // A server ignores bytes after close_notify, so a close frame there would be lost.
     let server = serve_tls("good", |mut p| {
         p.accept(b"\xFF\0");
         std::thread::sleep(Duration::from_millis(200));
@@ -295,7 +294,7 @@ fn what_came_before_a_broken_record_is_reported() {
     }
     reactor.send_text(id, "go").unwrap();
     reactor.flush();
-    // So that one read returns both.
+    // The server has written both, so that one read returns both.
     wait.recv().unwrap();
     while !reactor.is_empty() {
         turn(&mut reactor);

@@ -27,7 +27,7 @@ fn a_server_that_demands_a_certificate_accepts_it_and_refuses_without() {
         let seen = server.join();
         let End::Request { with_certificate: true, .. } = seen[0].end else { panic!("{seen:?}") };
         assert_eq!(seen[1].end, End::Other);
-        // A server that does not ask gets no certificate.
+        // The client sends no certificate to a server that requests none.
         let server = answering(Server::new("good").only(version).config(), 1);
         assert_eq!(face.open_at(server.address, &config).reason(), None);
         let End::Request { with_certificate: false, .. } = server.join()[0].end else { panic!() };
@@ -90,7 +90,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said() {
         (&chain, b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", encrypted),
         (&chain, &pem("good.key"), other),
         (&chain, &sec1("good"), other),
-        // It was read as a key, or it could not be known that it is another one.
+        // This error shows that the PKCS#1 key was read.
         (&chain, RSA, other),
     ] {
         let error = TlsOptions::new().identity(chain, key).build().unwrap_err();

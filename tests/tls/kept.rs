@@ -17,7 +17,7 @@ fn asked(reactor: &mut Reactor, url: &str) -> Vec<OwnedEvent> {
     run(reactor, |_, _| {})
 }
 
-/// A server for this number of clients. With the first it acts after its first response.
+/// A server for `count` clients. It calls `meddle` after its first response to the first client.
 fn server(
     version: &'static SupportedProtocolVersion,
     count: usize,
@@ -47,15 +47,16 @@ fn url(server: &Scripted<Vec<usize>>) -> String {
     format!("https://{}/", server.address)
 }
 
-/// Records without data, such as late tickets, are read and are not a response.
+/// A TLS record without application data, here a KeyUpdate, neither ends a kept connection nor
+/// counts as a response.
 #[test]
 fn what_tls_says_by_itself_ends_nothing() {
     use moonwire::rustls::version::TLS13;
 
     for looks in [false, true] {
-        let ((say, said), (answered, waits)) = (channel(), channel::<()>());
+        let ((report, meddled), (answered, waits)) = (channel(), channel::<()>());
         let server = server(&TLS13, 1, move |peer| {
-            // Not together with the response, which would be read to its end.
+            // The record follows the response later, so that one read does not return both.
             waits.recv_timeout(LONG).unwrap();
             peer.session().refresh_traffic_keys().unwrap();
             let mut record = Vec::new();
@@ -64,14 +65,14 @@ fn what_tls_says_by_itself_ends_nothing() {
             }
             assert!(!record.is_empty());
             peer.tcp.write_all(&record).unwrap();
-            say.send(()).unwrap();
+            report.send(()).unwrap();
         });
         let mut reactor = Reactor::new(trusting()).unwrap();
         asked(&mut reactor, &url(&server));
         answered.send(()).unwrap();
-        said.recv_timeout(LONG).unwrap();
+        meddled.recv_timeout(LONG).unwrap();
         if looks {
-            // It is read, so that nothing is left that would wake the reactor again.
+            // The reactor reads the record, so the socket does not wake it again.
             let (until, mut turns) = (Instant::now() + Duration::from_millis(50), 0);
             while Instant::now() < until {
                 reactor.turn(Some(until), &mut |_: &mut Conn<'_>, _: Event<'_>| {}).unwrap();
@@ -87,7 +88,7 @@ fn what_tls_says_by_itself_ends_nothing() {
     }
 }
 
-/// close_notify, an alert, an invalid or an incomplete record: with the response or after it.
+/// A connection is not used again after close_notify, an alert, an invalid or an incomplete record.
 #[test]
 fn what_tls_ends_or_breaks_is_not_used_again() {
     type Meddle = fn(&mut Peer);
@@ -100,14 +101,14 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
     ];
     for version in VERSIONS {
         for (what, meddle) in meddles {
-            let (say, said) = channel();
+            let (report, meddled) = channel();
             let server = server(version, 2, move |peer| {
                 meddle(peer);
-                say.send(()).unwrap();
+                report.send(()).unwrap();
             });
             let mut reactor = Reactor::new(trusting()).unwrap();
             asked(&mut reactor, &url(&server));
-            said.recv_timeout(LONG).unwrap();
+            meddled.recv_timeout(LONG).unwrap();
             for _ in 0..2 {
                 let reported = asked(&mut reactor, &url(&server));
                 assert!(matches!(reported[0], OwnedEvent::Response(_)), "{what}: {reported:?}");
@@ -118,7 +119,7 @@ fn what_tls_ends_or_breaks_is_not_used_again() {
     }
 }
 
-/// The same, where it comes with the last bytes of the response.
+/// The same, if the server sends it together with the response.
 #[test]
 fn what_tls_ends_or_breaks_with_the_response_is_not_kept() {
     type Tail = fn(&mut ServerConnection, &mut Vec<u8>);
@@ -157,7 +158,7 @@ fn what_tls_ends_or_breaks_with_the_response_is_not_kept() {
                 matches!(reported.last(), Some(OwnedEvent::Closed(Closed::Complete))),
                 "{reported:?}"
             );
-            // A kept connection is all that the reactor could still wait for.
+            // Only a kept connection can give the reactor a deadline here.
             assert_eq!(reactor.deadline().is_some(), is_kept, "{what}");
             drop(reactor);
             server.join();

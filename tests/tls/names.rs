@@ -10,8 +10,8 @@ use crate::common::*;
 
 #[test]
 fn the_name_asked_for_is_the_normalised_host_and_none_for_an_address() {
-    // FAULTS 51: one normaliser for the requested name, the verified name and `Host`. RFC 6066 §3:
-    // without the final dot, and no addresses.
+    // FAULTS 51: one normaliser makes the requested name, the verified name and `Host`. RFC 6066
+    // §3: SNI has no final dot and no addresses.
     for (host, certificate, name, shown) in [
         ("localhost", "good", Some("localhost"), "localhost"),
         ("LocalHost", "good", Some("localhost"), "localhost"),
@@ -49,7 +49,7 @@ fn an_override_changes_the_address_and_not_the_name_that_is_verified() {
         let tried = face.open("echo.websocket.org", server.address, &trusting);
         assert_eq!(tried.reason(), None);
         assert_eq!(server.join()[0].name.as_deref(), Some("echo.websocket.org"));
-        // It is verified even if the certificate fits the address of the connection.
+        // The name is verified, even if the certificate is valid for the address of the connection.
         let server = answering(Server::new("good").config(), 1);
         let error = face.open("echo.websocket.org", server.address, &trusting).refused();
         assert!(error.ends_with("(expected echo.websocket.org)"), "{error}");
@@ -59,7 +59,7 @@ fn an_override_changes_the_address_and_not_the_name_that_is_verified() {
 
 #[test]
 fn a_resolved_name_is_verified_and_not_its_address() {
-    // FAULTS 50: without an override, too; the system's resolver knows localhost.
+    // FAULTS 50: this also holds without an override. The system's resolver resolves localhost.
     for (certificate, good) in [("name", true), ("address", false)] {
         for face in FACES {
             let server = answering(Server::new(certificate).config(), 1);
@@ -74,7 +74,8 @@ fn a_resolved_name_is_verified_and_not_its_address() {
 #[test]
 fn an_address_of_version_6_is_verified_at_a_socket_of_its_own() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        // A system without IPv6; the matrix has such addresses by an override.
+        // This system has no IPv6. The matrix in certificates.rs has such addresses with an
+        // override.
         return;
     }
     for (certificate, good) in [("address", true), ("name", false)] {

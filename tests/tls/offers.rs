@@ -1,5 +1,5 @@
-//! What a client made by `TlsOptions` offers and trusts: versions, protocols (ALPN), roots, and
-//! where its secrets go.
+//! What a client made by `TlsOptions` offers and trusts: versions, protocols (ALPN), roots; and
+//! which log receives its secrets.
 
 use std::sync::{Arc, Mutex};
 
@@ -40,7 +40,8 @@ fn a_least_version_is_kept_to() {
     }
 }
 
-/// The protocols that a server with `has` received, and the result of the client.
+/// Runs a server with the protocols `has`. Returns the protocols that it received, and the client's
+/// result.
 fn agree(face: Face, has: &[&str], config: &Arc<ClientConfig>) -> (Option<Vec<String>>, Tried) {
     let mut server = Server::new("good").config();
     server.alpn_protocols = has.iter().map(|p| p.as_bytes().to_vec()).collect();
@@ -60,7 +61,7 @@ fn http_1_1_is_offered_unless_the_options_say_otherwise() {
                 assert_eq!((seen, tried.reason()), (http(), None), "{has:?}");
             }
         }
-        // The configuration of a reactor without a `Config::tls`; it does not trust the server.
+        // A reactor without `Config::tls` offers it, too, but does not trust the server.
         let server = answering(Server::new("good").config(), 1);
         let url = format!("{}://{}/", face.scheme(), server.address);
         face.tried(&url, Config::default()).refused();
@@ -117,13 +118,15 @@ fn the_roots_are_those_that_are_named_and_the_bundled_ones_if_none_is() {
 #[test]
 fn the_systems_store_is_read_only_where_the_build_has_the_feature() {
     let has = cfg!(feature = "system-roots");
-    let said = TlsOptions::new().trust(Trust::System).build().err().map(|e| e.to_string());
-    match said.as_deref() {
+    let error = TlsOptions::new().trust(Trust::System).build().err().map(|e| e.to_string());
+    match error.as_deref() {
         None => assert!(has, "it is read without the feature"),
-        // A machine without a store of roots.
-        Some(said) if has => assert!(said.starts_with("the system's store has no root"), "{said}"),
-        Some(said) => assert_eq!(
-            said,
+        // This machine has no store of roots.
+        Some(error) if has => {
+            assert!(error.starts_with("the system's store has no root"), "{error}")
+        }
+        Some(error) => assert_eq!(
+            error,
             "this build cannot read the system's store: it lacks the Cargo feature system-roots"
         ),
     }
@@ -149,8 +152,8 @@ fn what_cannot_be_used_is_said() {
         (new().alpn(&["http/1.1", &long]), "the name of a protocol (ALPN) has 1 to 255 bytes"),
     ] {
         let what = format!("{options:?}");
-        let said = options.build().unwrap_err().to_string();
-        assert!(said.starts_with(want), "{what}: {said}");
+        let error = options.build().unwrap_err().to_string();
+        assert!(error.starts_with(want), "{what}: {error}");
     }
     new().alpn(&[&long[1..]]).build().unwrap();
 }
@@ -190,7 +193,7 @@ fn debug_output_shows_no_key() {
         for line in key.lines().filter(|line| !line.starts_with("-----")) {
             assert!(!text.contains(line), "{text}");
         }
-        // A list of numbers would be as readable.
+        // Nor does the output have the key as a list of numbers.
         assert!(!text.contains("48, 129, 135"), "{text}");
     }
 }

@@ -14,14 +14,14 @@ fn pin(certificate: &CertificateDer<'_>) -> Pin {
     Pin::of_certificate(certificate).unwrap()
 }
 
-/// Trusts the root of tests/certs, and also requires one of these keys.
+/// A configuration that trusts the root of tests/certs and requires one of these keys.
 fn pinned(pins: &[Pin]) -> Arc<ClientConfig> {
     let options = TlsOptions::new().trust(Trust::Pem(pem("ca.pem")));
     options.trust(Trust::Pins(pins.to_vec())).build().unwrap()
 }
 
-/// Opens `localhost` in every way, with servers that `server` makes. The error of a refusal names
-/// the server's own key.
+/// Connects to `localhost` with each face and each version of TLS. `server` makes the servers. The
+/// error of a refusal names the server's own key.
 fn check(server: impl Fn() -> Server, pins: &[Pin], good: bool) {
     let config = pinned(pins);
     for (face, version) in all() {
@@ -54,7 +54,7 @@ fn the_key_of_the_certificate_of_the_intermediate_or_of_the_root_may_be_pinned()
     for certificate in sent.iter().chain(&root) {
         check(|| Server::new("chain"), &[pin(certificate)], true);
     }
-    // Without an intermediate.
+    // A chain without an intermediate.
     for certificate in chain("good").iter().chain(&root) {
         check(|| Server::new("good"), &[pin(certificate)], true);
     }
@@ -83,8 +83,8 @@ fn one_of_several_pins_is_enough_however_they_are_given() {
 
 #[test]
 fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
-    // FAULTS 49. Certificates are public: the holder of another valid one can send the pinned one
-    // behind it.
+    // FAULTS 49. Certificates are public: the holder of another valid certificate can send the
+    // pinned one after it.
     for pinned in [&chain("other")[0], &chain("chain")[1], &chain("client-ca")[0]] {
         let appended = || {
             let chain = [chain("good"), vec![pinned.clone()]].concat();
@@ -96,8 +96,8 @@ fn a_pinned_certificate_that_is_only_sent_along_does_not_count() {
 
 #[test]
 fn a_certificate_made_up_around_a_pinned_key_does_not_count() {
-    // FAULTS 49. A certificate that claims to be the issuer, between the server's certificate and
-    // the root, with the pinned public key in it.
+    // FAULTS 49. The server sends a forged certificate with the pinned public key. It claims to be
+    // the issuer of the server's certificate.
     let pinned = &chain("other")[0];
     let mut forged = chain("ca")[0].to_vec();
     let point = |der: &[u8]| der.windows(4).position(|w| w == [3, 0x42, 0, 4]).unwrap() + 4;
@@ -124,7 +124,7 @@ fn a_pin_is_no_substitute_for_a_root() {
             assert_eq!(server.join()[0].end, End::Alert(UnknownCA));
         }
     }
-    // Neither the name nor the time is excused.
+    // A pin does not replace the checks of the name and of the time.
     for (name, why) in [("other", "is for other.example"), ("expired", "has expired")] {
         let config = pinned(&[pin(&chain(name)[0])]);
         let server = answering(Server::new(name).config(), 1);

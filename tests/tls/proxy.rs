@@ -1,4 +1,4 @@
-//! TLS through proxies, and TLS to a proxy: one inside the other, or alone.
+//! TLS through a proxy, TLS to a proxy, and both at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +28,17 @@ fn echo(secure: bool) -> Running {
     .unwrap()
 }
 
-/// A proxy with the valid certificate.
+/// TLS of a proxy with the valid certificate.
 fn good() -> Arc<ServerConfig> {
     server_config("good")
 }
 
-/// A trusted proxy that clients reach over TLS.
+/// A proxy that clients reach over TLS, with trust in its certificate.
 fn trusted(address: std::net::SocketAddr) -> Proxy {
     Proxy::parse(&format!("https://{address}")).unwrap().tls(Arc::new(client()))
 }
 
-/// A running proxy for each scheme.
+/// A running proxy for `scheme`.
 fn at_work(scheme: &str) -> (Proxying, Proxy) {
     let setup = match scheme {
         "http" => Setup::http(),
@@ -76,8 +76,8 @@ fn messages_of_every_size_go_both_ways_through_every_proxy_and_the_end_is_clean(
             assert_eq!(ws.close(4000, "done").unwrap().code, Some(4000));
             drop(ws);
             let visit = proxying.visit();
-            // FAULTS 46: data for the proxy reaches only the proxy; and the proxy cannot read data
-            // for the server under TLS.
+            // FAULTS 46: only the proxy receives data for the proxy. The proxy cannot read data for
+            // the server under TLS.
             let start = if secure { &b"\x16\x03"[..] } else { b"GET / HTTP/1.1\r\n" };
             assert!(visit.through.starts_with(start), "{scheme}");
             let head = visit.through.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_default();
@@ -219,7 +219,7 @@ fn the_certificate_of_a_proxy_is_verified() {
             assert!(!matches!(server.join()[0].end, End::Request { .. }), "nothing is asked");
         }
     }
-    // The trust in servers does not extend to proxies.
+    // The roots for servers are not trusted for a proxy.
     let config = Arc::new(Server::new("good").config());
     let server = serving(1, move |tcp| meet(tcp, &config).0);
     let proxy = Proxy::parse(&format!("https://{}", server.address)).unwrap();
@@ -327,7 +327,7 @@ fn a_proxy_that_speaks_no_tls_or_none_any_more_is_reported_as_that() {
             server.join();
         }
     }
-    // It has its time limit, and no more.
+    // A silent proxy has the time limit of the connection.
     let server = serve(|mut p| {
         p.record();
         p.rest();
@@ -373,7 +373,7 @@ fn close_notify_of_a_proxy_ends_no_body_of_the_server() {
                 p.close_notify();
             }
         });
-        // It sends close_notify whenever the server has ended.
+        // A proxy over TLS always sends close_notify when the server has ended.
         let (_proxying, proxy) = at_work(scheme);
         let url = format!("https://{}/", server.address);
         let tried = Face::Stream.tried(&url, through(proxy));

@@ -13,8 +13,8 @@ use moonwire::{
 use crate::common::tls::*;
 use crate::common::*;
 
-/// A server that answers the ClientHello of two clients, one for each face, with `bytes`; returns
-/// what they send back.
+/// Each face connects to a server that answers the ClientHello with `bytes`. Returns the errors,
+/// and the bytes that the clients sent after the ClientHello.
 fn refused_by_both(bytes: impl AsRef<[u8]>) -> Vec<(String, Vec<u8>)> {
     let bytes = bytes.as_ref().to_vec();
     let server = serving(2, move |tcp| {
@@ -97,16 +97,16 @@ fn record(kind: u8, body: &[u8]) -> Vec<u8> {
 fn records_that_are_none_end_the_handshake_and_the_server_gets_the_alert() {
     let long = "the server's part of the handshake, its certificates maybe, is longer than 64 KiB";
     for (subject, bytes, want) in [
-        ("a message of a type that there is not", record(22, &[99, 0, 0, 0]), ""),
-        ("a greeting that is cut short", record(22, &[2, 0, 0, 2, 3, 3]), ""),
-        ("a greeting with bytes behind it", record(22, &[2, 0, 0, 1, 3]), ""),
+        ("a message of an unknown type", record(22, &[99, 0, 0, 0]), ""),
+        ("a ServerHello that is too short", record(22, &[2, 0, 0, 2, 3, 3]), ""),
+        ("a ServerHello of one byte", record(22, &[2, 0, 0, 1, 3]), ""),
         ("a message of 16 MiB", record(22, &[2, 255, 255, 255]), long),
         ("a record that is too long", vec![22, 3, 3, 255, 255], ""),
         ("an empty record", record(22, b""), ""),
         ("data before the handshake", record(23, b"hello"), ""),
-        ("a change of the cipher before the greeting", record(20, &[1]), ""),
-        ("a change of the cipher that is none", record(20, &[7, 7]), ""),
-        ("an alert that is none", record(21, &[9]), ""),
+        ("a ChangeCipherSpec before the ServerHello", record(20, &[1]), ""),
+        ("an invalid ChangeCipherSpec", record(20, &[7, 7]), ""),
+        ("an alert of one byte", record(21, &[9]), ""),
         ("a heartbeat (RFC 6520)", record(24, &[1, 255, 255]), ""),
     ] {
         for (error, back) in refused_by_both(&bytes) {
@@ -120,15 +120,15 @@ fn records_that_are_none_end_the_handshake_and_the_server_gets_the_alert() {
 #[test]
 fn records_that_bring_nothing_do_not_go_on_for_ever() {
     for (subject, one) in [
-        ("changes of the cipher", record(20, &[1])),
-        ("warnings", record(21, &[1, 90])),
+        ("ChangeCipherSpec records", record(20, &[1])),
+        ("warning alerts", record(21, &[1, 90])),
         ("empty messages", record(22, &[0, 0, 0, 0])),
     ] {
         for (error, _) in refused_by_both(one.repeat(100_000)) {
             assert!(error.starts_with("TLS: "), "{subject}: {error}");
         }
     }
-    // A message in as many records as it has bytes.
+    // Each record has one byte of the message.
     let mut tiny = record(22, &[2, 0, 255, 255]);
     (0..70_000).for_each(|_| tiny.extend(record(22, &[0])));
     for (error, _) in refused_by_both(tiny) {
@@ -147,13 +147,13 @@ fn a_chain_of_certificates_has_a_bound() {
             tried.refused(),
             "TLS: the server's part of the handshake, its certificates maybe, is longer than 64 KiB"
         );
-        // rustls does not send the server a reason.
+        // rustls sends the server no alert here.
         let end = server.join()[0].end;
         assert!(!matches!(end, End::Request { .. }), "{end:?}");
     }
 }
 
-/// The records with which a server answers a ClientHello.
+/// The records with which a server answers a ClientHello, each of at most 128 bytes.
 fn flight(peer: &mut Peer, version: &'static SupportedProtocolVersion) -> Vec<Vec<u8>> {
     let mut config = Server::new("good").only(version).config();
     config.max_fragment_size = Some(128);
@@ -189,7 +189,7 @@ enum Leave {
 
 #[test]
 fn a_server_that_leaves_in_the_middle_of_the_handshake() {
-    // FAULTS 54: close_notify inside the handshake ends it and causes no busy loop.
+    // FAULTS 54: close_notify inside the handshake causes no busy loop.
     let ways =
         [Leave::End, Leave::CloseNotify, Leave::CloseNotifies, Leave::HalfARecord, Leave::Reset];
     for (face, version) in all() {
@@ -226,8 +226,8 @@ fn a_server_that_leaves_in_the_middle_of_the_handshake() {
 
 #[test]
 fn a_close_notify_in_the_handshake_of_a_server_that_stays_does_not_spin() {
-    // FAULTS 54. Anybody could have sent it, so it does not end the handshake by itself: the server
-    // has the usual time limit.
+    // FAULTS 54. An attacker could have sent close_notify, so it does not end the handshake. The
+    // usual time limit ends it.
     let mut close_notify = record(21, &[1, 0]);
     for count in [1, 4] {
         close_notify = close_notify.repeat(count);
@@ -246,7 +246,7 @@ fn a_close_notify_in_the_handshake_of_a_server_that_stays_does_not_spin() {
     }
 }
 
-/// Like [`counted`], with short limits.
+/// Like [`counted`], with a short time limit.
 fn hurried(face: Face, to: SocketAddr) -> (usize, Tried) {
     let limit = Duration::from_millis(50);
     let ask = match face.ask(&format!("{}://{to}/", face.scheme())) {
@@ -258,7 +258,7 @@ fn hurried(face: Face, to: SocketAddr) -> (usize, Tried) {
     turns(&mut reactor)
 }
 
-/// The system, with a clock that advances with every read, and with reads of one byte.
+/// The operating system, except that a read returns one byte and advances the clock by `step`.
 struct Drip {
     os: Os,
     start: Instant,
@@ -325,7 +325,7 @@ impl Sys for Drip {
 
 #[test]
 fn a_handshake_that_drips_has_one_deadline_for_it_all() {
-    // FAULTS 57: a byte every four seconds, none of which is late by itself.
+    // FAULTS 57: a byte arrives every four seconds, and none is late by itself.
     for (face, version) in all() {
         let server = answering(Server::new("good").only(version).config(), 1);
         let mut reactor = Drip::reactor(Duration::from_secs(4));

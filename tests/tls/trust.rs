@@ -21,8 +21,8 @@ fn the_roots_of_the_build_do_not_trust_the_loopback() {
     }
 }
 
-/// Opens `localhost` at one server with one configuration after another; returns what the server
-/// saw and the result of each.
+/// Connects to one server, as `localhost`, with one configuration after another. Returns what the
+/// server saw, and the result of each.
 fn one_after_another(
     face: Face,
     server: Server,
@@ -42,7 +42,7 @@ fn a_session_is_resumed_only_by_the_configuration_that_verified_it() {
         let server = Server::new("good").only(version);
         let got = one_after_another(face, server, &[&own, &own, &default, &own]);
         let what = format!("{face:?}, {version:?}: {got:?}");
-        // The third is meaningful only because sessions are resumed at all.
+        // Without this resumption the third result would prove nothing.
         assert_eq!((got[0].0.kind(), got[1].0.kind()), (Full, Resumed), "{what}");
         assert!(got[2].1.refused().contains("not signed by a trusted root"), "{what}");
         assert_eq!(got[3].0.kind(), Resumed, "{what}");
@@ -81,7 +81,7 @@ fn a_session_is_not_resumed_with_another_client_certificate() {
 
 #[test]
 fn a_session_of_one_set_of_options_is_not_taken_up_by_another() {
-    // FAULTS 52: other roots, other pins, another certificate, or the same again.
+    // FAULTS 52: the options differ in the roots, the pins or the certificate, or are the same.
     let new = || TlsOptions::new().trust(Trust::Pem(pem("ca.pem")));
     let pin = |name: &str| vec![Pin::of_certificate(&chain(name)[0]).unwrap()];
     let client = || new().identity(&pem("client.pem"), &pem("client.key"));
@@ -95,7 +95,8 @@ fn a_session_of_one_set_of_options_is_not_taken_up_by_another() {
             TlsOptions::new(),
         ];
         let configs = configs.map(|options| options.build().unwrap());
-        // Each opens twice, so that each of the valid ones has a session when the next one comes.
+        // Each configuration connects twice: so each valid one has a session before the next one
+        // connects.
         let twice: Vec<_> = configs.iter().flat_map(|config| [config, config]).collect();
         let got = one_after_another(face, Server::new("good").only(version), &twice);
         let what = format!("{face:?}, {version:?}: {got:?}");

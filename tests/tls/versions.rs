@@ -28,7 +28,7 @@ fn servers_with_one_version_are_spoken_to_and_the_trace_names_it() {
     }
 }
 
-/// The ServerHello in a record: of `version`, without extensions.
+/// A record with a ServerHello of `version`, without extensions.
 fn server_hello(version: u8) -> Vec<u8> {
     let body = [
         &[3, version][..],

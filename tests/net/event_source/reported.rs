@@ -1,5 +1,5 @@
-//! What an event source reports besides events (comments, openings, breaks), and the requests to
-//! restart and to go on after a transient refusal.
+//! What an event source reports besides events (comments, openings, breaks); restarts; and attempts
+//! after a transient refusal.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn reported(source: &mut EventSource) -> String {
     }
 }
 
-fn all_told(source: &mut EventSource) -> Vec<String> {
+fn all_reported(source: &mut EventSource) -> Vec<String> {
     let mut all = Vec::new();
     while all.last().is_none_or(|last| last != "closed") {
         all.push(reported(source));
@@ -24,7 +24,7 @@ fn all_told(source: &mut EventSource) -> Vec<String> {
     all
 }
 
-/// Reads until the client has closed, and reports that.
+/// Reads until the client has closed, and then sends to `closed`.
 fn until_closed(peer: &mut Peer, closed: &mpsc::Sender<()>) -> End {
     peer.rest();
     closed.send(()).unwrap();
@@ -53,7 +53,7 @@ fn comments_openings_and_breaks_come_in_order() {
         "again in 1ms",
         "closed",
     ];
-    assert_eq!(all_told(&mut eager(at(&server))), want);
+    assert_eq!(all_reported(&mut eager(at(&server))), want);
     heads(server);
 }
 
@@ -104,7 +104,7 @@ fn who_asks_for_events_gets_events_only() {
 #[test]
 fn without_reconnect_no_break_is_reported() {
     let server = answers(&[&stream("data: a\n\n")]);
-    assert_eq!(all_told(&mut EventSource::new(at(&server))), ["opened", "|a", "closed"]);
+    assert_eq!(all_reported(&mut EventSource::new(at(&server))), ["opened", "|a", "closed"]);
     heads(server);
 }
 
@@ -116,14 +116,14 @@ fn every_failed_attempt_is_reported_with_its_wait_and_reason() {
     assert!(source.last_error().is_none());
     for attempt in 0..5 {
         let reported = within_attempt(&mut source);
-        // Twice as long after each, half of it random; at least 1 ms.
+        // The wait doubles with each attempt, and half of it is random. It is at least 1 ms.
         let most = SHORT * (1 << attempt);
         assert!(reported >= SHORT.max(most / 2) && reported <= most, "{attempt}: {reported:?}");
         let kind = source.last_error().unwrap().kind();
         assert!(matches!(kind, ErrorKind::Connect(_)), "{kind}");
         assert!(!source.is_open());
         std::thread::sleep(reported * 2);
-        // Nothing has happened meanwhile.
+        // Without a call nothing happens, so the error is still there.
         assert!(source.last_error().is_some());
     }
 }
@@ -152,7 +152,7 @@ fn a_break_says_why_until_a_stream_is_open() {
     let want = [
         ("opened", None),
         ("|a", None),
-        // A body that ended correctly.
+        // The body ended correctly, so there is no error.
         ("again", None),
         ("opened", None),
         ("|b", None),
@@ -173,7 +173,7 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
         let (closed, has_closed) = mpsc::channel();
         let server = play(secure, 2, move |number, peer| {
             if number == 0 {
-                // The second event arrives with the first, and is not reported.
+                // The second event arrives with the first one. The restart drops it.
                 peer.write(stream("id: 1\ndata: a\n\nid: 2\ndata: b\n\ndata: half").as_bytes());
                 return until_closed(peer, &closed);
             }
@@ -183,7 +183,7 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
         });
         let url = format!("http{}://{}/", if secure { "s" } else { "" }, server.address);
         let options = StreamOptions::get(&url).unwrap().timeout(LONG);
-        // One place, which the earlier connection has to leave.
+        // One connection is allowed, so the earlier one has to be closed first.
         let limits = Limits { connections: 1, ..Limits::default() };
         let mut source = EventSource::new(options).config(Config { limits, ..trusting() });
         assert_eq!([reported(&mut source), reported(&mut source)], ["opened", "1|a"]);
@@ -196,7 +196,7 @@ fn to_begin_again_ends_the_connection_at_once_and_goes_on_behind_the_last_id() {
     }
 }
 
-/// After an error, at a 204, without `reconnect`, and while it waits for an hour.
+/// A restart works after an error, after a 204, without `reconnect`, and in a wait of an hour.
 #[test]
 fn a_source_that_has_ended_or_waits_begins_again() {
     let limits = Limits { sse_line: 15, connections: 1, ..Limits::default() };
@@ -212,7 +212,7 @@ fn a_source_that_has_ended_or_waits_begins_again() {
         let server = answers(&[first, &stream("data: a\n\n")]);
         let mut source = EventSource::new(at(&server)).resume("7").retry(HOUR).reconnect(!ends);
         source = source.config(Config { limits: limits.clone(), ..Config::default() });
-        // As the first call it has no effect.
+        // Before the first call, a restart has no effect.
         source.restart();
         let (mut failed, mut last) = (false, String::new());
         while !last.starts_with("again") && last != "closed" {
@@ -240,7 +240,7 @@ fn to_begin_again_forgets_the_attempts_that_failed() {
     source.restart();
     assert!(source.last_error().is_none());
     assert_eq!(within_attempt(&mut source), SHORT);
-    // Also an error in what is opened, not in a response.
+    // A restart also works after an error of the opening, not of a response.
     let limits = Limits { connections: 0, ..Limits::default() };
     let options = StreamOptions::get("http://127.0.0.1:1/").unwrap();
     let mut source = eager(options).config(Config { limits, ..Config::default() });
@@ -250,12 +250,12 @@ fn to_begin_again_forgets_the_attempts_that_failed() {
     }
 }
 
-/// In WHATWG HTML §9.2.3 any status but 200 ends a source for good; FAULTS 81: after a proxy's 502
-/// while a backend restarts, a program may choose to go on.
+/// WHATWG HTML §9.2.3: any status but 200 ends a source for good. FAULTS 81: a proxy answers with
+/// 502 while its backend restarts, so a program may choose to go on.
 #[test]
 fn a_refusal_that_may_pass_is_a_failed_attempt_if_that_is_chosen() {
     let answer = |status: u16| {
-        // A body that is not read, and that looks like an event.
+        // The body looks like an event and is not read.
         let typed = "Content-Type: text/event-stream\r\nContent-Length: 99";
         format!("HTTP/1.1 {status} No\r\n{typed}\r\n\r\nid: 9\ndata: x\n\n")
     };
@@ -324,7 +324,7 @@ fn a_refusal_leaves_no_connection_open_while_it_waits() {
     heads(server);
 }
 
-/// RFC 9110 §10.2.3; `sse_retry_ceiling` bounds it.
+/// RFC 9110 §10.2.3. `sse_retry_ceiling` bounds the wait.
 #[test]
 fn what_a_refusal_says_of_the_wait_makes_it_longer() {
     let limits = Limits { sse_retry_ceiling: HOUR, ..Limits::default() };
