@@ -45,7 +45,9 @@ mod ws;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use book::SharedBook;
 use moonwire::ProxyScheme;
@@ -156,15 +158,31 @@ scenarios! {
 
 #[test]
 fn the_nth_system_call_fails() {
-    for (name, make) in TORTURED {
-        let flavours = check(&make, None, &|| format!("{name}, and no call fails")).flavours;
+    side_by_side(&TORTURED, |(name, make)| {
+        let flavours = check(make, None, &|| format!("{name}, and no call fails")).flavours;
         for (call, flavours) in flavours.into_iter().enumerate() {
             for flavour in 0..flavours {
                 let inject = Inject { call: call as u64, flavour };
-                check(&make, Some(inject), &|| format!("{name}, {inject:?}"));
+                check(make, Some(inject), &|| format!("{name}, {inject:?}"));
             }
         }
-    }
+    });
+}
+
+/// Calls `each` with every item, on as many threads as there are processors: the tests with many
+/// runs take minutes on one.
+fn side_by_side<T: Sync>(all: &[T], each: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(item) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    each(item);
+                }
+            });
+        }
+    });
 }
 
 /// The program's code panics in one of its calls, and the panic is caught: one connection is lost,
@@ -180,7 +198,7 @@ fn the_embedders_code_panics_at_any_call() {
     let counted = |make: &dyn Fn() -> World, name: &str| {
         check(&|| touchy(make, None), None, &|| format!("{name}, observed")).embedder
     };
-    for (name, scenario, usual, _) in ALL {
+    side_by_side(&ALL, |&(name, scenario, usual, _)| {
         let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(usual / 4);
         for seed in 0..count {
             let make = move || scenario(seed);
@@ -191,13 +209,13 @@ fn the_embedders_code_panics_at_any_call() {
                 assert!(check(&|| touchy(&make, Some(at)), None, &again).blown, "{}", again());
             }
         }
-    }
-    for (name, make) in TORTURED {
-        for at in 0..counted(&make, name) {
+    });
+    side_by_side(&TORTURED, |(name, make)| {
+        for at in 0..counted(make, name) {
             let again = || format!("{name}, a panic at {at}");
-            assert!(check(&|| touchy(&make, Some(at)), None, &again).blown, "{}", again());
+            assert!(check(&|| touchy(make, Some(at)), None, &again).blown, "{}", again());
         }
-    }
+    });
 }
 
 fn cut_at_every_byte(secure: bool, step: usize) {

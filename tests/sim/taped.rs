@@ -7,7 +7,7 @@ use moonwire::tape::{Mode, Outcome, Tape, run, run_all};
 
 use crate::check;
 use crate::scenarios::ALL;
-use crate::setting;
+use crate::{setting, side_by_side};
 
 /// A tape with more bytes is run in one mode only.
 const MUCH: usize = 40_000;
@@ -59,7 +59,7 @@ fn replayed(name: &str, seed: u64, payloads: bool) -> Outcome {
 #[test]
 fn what_is_written_down_of_any_scenario_runs_again() {
     let count = setting("MOONWIRE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(3);
-    for (name, ..) in ALL {
+    side_by_side(&ALL, |&(name, ..)| {
         let (mut events, mut sent) = (0, 0);
         for seed in 0..count {
             for payloads in [true, false] {
@@ -70,7 +70,7 @@ fn what_is_written_down_of_any_scenario_runs_again() {
             }
         }
         assert!(count < 3 || events > 0 && sent > 0, "{name}: nothing was compared");
-    }
+    });
 }
 
 /// If one line of a tape is changed, the run reports a difference at that line. The test changes
