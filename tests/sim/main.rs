@@ -158,14 +158,16 @@ scenarios! {
 
 #[test]
 fn the_nth_system_call_fails() {
-    side_by_side(&TORTURED, |(name, make)| {
-        let flavours = check(make, None, &|| format!("{name}, and no call fails")).flavours;
+    let mut all = Vec::new();
+    for (name, make) in TORTURED {
+        let flavours = check(&make, None, &|| format!("{name}, and no call fails")).flavours;
         for (call, flavours) in flavours.into_iter().enumerate() {
-            for flavour in 0..flavours {
-                let inject = Inject { call: call as u64, flavour };
-                check(make, Some(inject), &|| format!("{name}, {inject:?}"));
-            }
+            let inject = |flavour| Inject { call: call as u64, flavour };
+            all.extend((0..flavours).map(|flavour| (name, make, inject(flavour))));
         }
+    }
+    side_by_side(&all, |(name, make, inject)| {
+        check(make, Some(*inject), &|| format!("{name}, {inject:?}"));
     });
 }
 
@@ -210,11 +212,13 @@ fn the_embedders_code_panics_at_any_call() {
             }
         }
     });
-    side_by_side(&TORTURED, |(name, make)| {
-        for at in 0..counted(make, name) {
-            let again = || format!("{name}, a panic at {at}");
-            assert!(check(&|| touchy(make, Some(at)), None, &again).blown, "{}", again());
-        }
+    let mut all = Vec::new();
+    for (name, make) in TORTURED {
+        all.extend((0..counted(&make, name)).map(|at| (name, make, at)));
+    }
+    side_by_side(&all, |(name, make, at)| {
+        let again = || format!("{name}, a panic at {at}");
+        assert!(check(&|| touchy(make, Some(*at)), None, &again).blown, "{}", again());
     });
 }
 
