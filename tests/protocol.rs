@@ -660,8 +660,7 @@ fn random_garbage_gives_the_same_end_however_it_is_cut() {
 }
 
 /// The events have the order `(text | binary | pong)* closing? closed`, whatever the program does
-/// and whatever arrives. The number of bytes that wait to be sent is bounded (faults of others,
-/// rows 3, 20, 21).
+/// and whatever arrives. The number of bytes that wait to be sent is bounded: FAULTS 3, 20 and 21.
 #[test]
 fn random_acts_keep_order_and_bounds() {
     const QUEUE: usize = 500;
