@@ -1,8 +1,8 @@
-//! Most messages reach a handler by a path that leaves out what is not needed (the head of
-//! `connections.luau` names them). No script can tell: programs that a number draws, of tasks, signals and
-//! sockets of the embedded server, print the same with none of those paths taken.
+//! Most messages reach a handler by a short path, which leaves out unnecessary steps (the head of
+//! `connections.luau` names these paths). No script can see a difference: random programs with tasks,
+//! signals and sockets of the embedded server print the same with the short paths and without.
 //!
-//! `MOONWIRE_SEEDS` is how many are run, and `MOONWIRE_SEED` the first of them.
+//! `MOONWIRE_SEEDS` is the number of programs, `MOONWIRE_SEED` the first of them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -111,13 +111,14 @@ fn a_server_that_cuts_the_connection_at_the_end_is_reported() {
     is_cut("cut", "");
 }
 
-// The event comes while the last thread computes; then no thread is left to handle it.
+// The connection ends while the last thread computes. After that, no thread is left to handle the
+// event.
 #[test]
 fn a_server_that_cuts_the_connection_while_the_last_thread_computes_is_reported() {
     is_cut("computes", "local start = os.clock() repeat until os.clock() - start > 0.3");
 }
 
-// The script waits, for something else.
+// The script waits for another event.
 #[test]
 fn a_server_that_cuts_the_connection_before_the_end_is_reported() {
     for way in WAYS {
@@ -165,7 +166,7 @@ both! {
         assert_eq!(server.end() + lost, (HEADER + MUCH) as u64);
     }
 
-    // Two connections, of which one moves; then another end of the same runtime.
+    // One of two connections takes bytes. Then the same runtime is ended once more.
     fn an_embedder_hears_the_number(mode) {
         let (go, server) = after_gate(|mut peer| count(&mut peer));
         let reads = serve(|listener| Peer::open(listener).rest());
@@ -252,7 +253,7 @@ both! {
                     if !by_server {
                         peer.send(&close(1000, ""));
                     }
-                    // Until the client ends it.
+                    // The server waits until the client ends TCP.
                     assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0);
                     reported
                 });

@@ -4,13 +4,14 @@ use super::raw::{Peer, Raw, close, frame, serve, text};
 use super::streams::*;
 use super::support::*;
 
-/// Takes two messages, sends two and a ping, and answers the first ping in its payload and a close frame.
+/// A server that receives two messages, sends two and a ping, answers the first ping with its payload,
+/// and answers the close frame.
 fn talks() -> Raw<()> {
     serve(|listener| {
         let mut peer = Peer::open(listener);
         assert_eq!(peer.received(), "hello");
         assert_eq!(peer.next().unwrap().payload.len(), 200);
-        // An unsolicited pong is not an answer.
+        // An unsolicited pong does not answer a ping.
         peer.send(&[frame(0x8A, b"else"), text("abc"), frame(0x02, &[1; 100])].concat());
         peer.send(&[frame(0x89, b"you?"), frame(0x80, &[2; 200])].concat());
         assert_eq!(peer.received(), "pong you?");
@@ -22,7 +23,7 @@ fn talks() -> Raw<()> {
     })
 }
 
-/// All fields of such a table.
+/// Prints all fields of such a table.
 const SHOW: &str = r#"local function show(s)
         return `{s.BytesSent} {s.BytesReceived} {s.MessagesSent} {s.MessagesReceived} {s.RoundTrip ~= nil} {s.CompressionRatio}`
     end"#;

@@ -9,15 +9,15 @@ use super::command::{Script, printed};
 use super::raw::{Peer, Raw, serve};
 use super::support::*;
 
-/// The requests that came, in their order, and how many there were at a time at most.
+/// The received requests in their order, and the largest number that waited at the same time.
 type Seen = (Vec<String>, usize);
 
-/// What each request asks for.
+/// The path of a request.
 fn path(peer: &Peer) -> String {
     peer.head.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned()
 }
 
-/// A server that answers `count` handshakes, each when `wait` returns.
+/// A server of `count` clients. It answers each handshake when `wait` returns.
 fn answers(count: usize, wait: impl Fn() + Send + Sync + 'static) -> Raw<Seen> {
     serve(move |listener| {
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -41,7 +41,7 @@ fn answers(count: usize, wait: impl Fn() + Send + Sync + 'static) -> Raw<Seen> {
     })
 }
 
-/// Opens `count` at once; how many are open in the end, and why others are not.
+/// Opens `count` connections at once; prints how many have opened, and the errors of the others.
 const OPENS: &str = r#"local url, count, timeout = ...
 local open, failed = 0, {}
 for i = 1, count do
@@ -57,7 +57,7 @@ fn numbers(count: usize) -> Vec<String> {
 }
 
 both! {
-    // All of them together take longer than each may.
+    // All handshakes together take longer than the time limit of one.
     fn each_has_its_time_from_its_turn(mode) {
         let server = answers(30, || std::thread::sleep(Duration::from_millis(30)));
         let said = says(mode, OPENS, (server.url(), 30, 0.5));
@@ -68,7 +68,8 @@ both! {
     fn an_embedder_says_how_many_at_a_time(mode) {
         let barrier = Barrier::new(8);
         let server = answers(24, move || {
-            // Nobody is answered before eight have asked; a ninth has time to show itself.
+            // The server answers no client before eight have sent a request. A ninth one would have
+            // the time to send its own.
             barrier.wait();
             std::thread::sleep(Duration::from_millis(30));
         });
@@ -152,7 +153,7 @@ fn the_command_opens_as_many_at_a_time_as_it_is_told() {
         printed(&script.run(options, &[&server.url(), "16", "10"]), &["16 "]);
         assert_eq!(server.end().1, 8);
     }
-    // Otherwise one; the limit of the command starts with the turn, too.
+    // The default is one at a time. The command's time limit starts with the turn, too.
     let server = answers(20, || std::thread::sleep(Duration::from_millis(40)));
     printed(&script.run(&["--connect-timeout", "0.5"], &[&server.url(), "20"]), &["20 "]);
     assert_eq!(server.end(), (numbers(20), 1));

@@ -1,5 +1,5 @@
-//! `moonwire.d.luau` and the runtime say the same: every member that is declared exists, and every
-//! one that exists is declared.
+//! `moonwire.d.luau` and the runtime agree: every declared member exists, and every existing one is
+//! declared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use super::support::{Mode, Rt};
 
 type Names = BTreeSet<String>;
 
-/// What the file declares.
+/// The declarations of the file.
 #[derive(Default)]
 struct Declared {
     globals: Names,
-    /// Global tables, and the types of userdata: their members, less those that are inherited.
+    /// The members of global tables and of types of userdata, without inherited ones.
     members: BTreeMap<String, Names>,
     extends: BTreeMap<String, String>,
 }
 
-/// The name at the start of a text.
+/// The name with which a text starts.
 fn name(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
@@ -28,10 +28,10 @@ fn declared() -> Declared {
     declared_in(TYPES)
 }
 
-/// Reads the file line by line; it is written so that this suffices.
+/// Parses the file line by line, which its layout allows.
 fn declared_in(types: &str) -> Declared {
     let mut all = Declared::default();
-    // The table or type that is open.
+    // The table or type whose members follow.
     let mut of: Option<String> = None;
     for line in types.lines().map(|line| line.split("--").next().unwrap().trim_end()) {
         if let Some(rest) = line.strip_prefix("declare extern type ") {
@@ -82,7 +82,7 @@ fn every_member_of_a_userdata_is_declared_and_every_declared_one_exists() {
     }
     let userdata = TYPES.lines().filter_map(|l| l.strip_prefix("declare extern type "));
     for name in userdata.map(name) {
-        // The items of each enum have a type of their own for the checker, and no members.
+        // For the type checker, the items of each enum have a separate type, without members.
         let kind = match declared.extends.get(name) {
             Some(base) if base == "EnumItem" => {
                 assert_eq!(declared.members[name], declared.members[base], "{name}");
@@ -107,7 +107,7 @@ fn every_field_of_a_global_table_is_declared_and_every_declared_one_exists() {
     }
 }
 
-/// Each member answers when it is asked for, in a script.
+/// A script can read each member.
 #[test]
 fn every_declared_member_can_be_read() {
     let declared = declared();
@@ -128,7 +128,7 @@ fn every_declared_member_can_be_read() {
          Enum.WebStreamClientType.RawStream, { Url = 'http://127.0.0.1:1/' })\n",
     );
     for (name, object) in objects {
-        // Nil until there is one: tests/luau/refusals.rs reads it.
+        // These are nil before there is a value; tests/luau/refusals.rs reads them.
         for member in
             declared.members[name].iter().filter(|m| !["Response", "Stats"].contains(&&***m))
         {
@@ -139,7 +139,7 @@ fn every_declared_member_can_be_read() {
     assert_eq!(Rt::new(Mode::Inline).says(&script, ()), ["all"]);
 }
 
-/// Type → an object of it, where that is not an Instance that `Instance.new` makes.
+/// The types whose objects `Instance.new` does not make, each with an expression for an object.
 const OF_HOSTS: [(&str, &str); 23] = [
     ("DataModel", "game"),
     ("Enums", "Enum"),
@@ -166,7 +166,7 @@ const OF_HOSTS: [(&str, &str); 23] = [
     ("Instance", "Instance.new('Folder')"),
 ];
 
-/// Members that are nil here, or have no value to be read.
+/// Members that are nil in these tests, or cannot be read.
 const NIL: [&str; 6] = ["Parent", "LocalPlayer", "ActiveScript", "Character", "Team", "OnInvoke"];
 
 fn with_host(host: &HostFile) -> Rt {
@@ -188,18 +188,18 @@ fn what_a_host_adds_is_declared_and_what_is_declared_exists() {
         let mut rt = with_host(&host);
         let added = &globals(&rt) - &globals(&bare);
         assert_eq!(&declared.globals - &known.globals, added);
-        // Each member of an object of each type.
+        // The script reads each member of one object of each type.
         let mut script = String::new();
         for (name, members) in &declared.members {
             let of = OF_HOSTS.iter().find(|(of, _)| of == name);
-            // In Studio nobody plays.
+            // The world of Studio has no player.
             if name == "Player" && !declared.globals.contains("request") {
                 continue;
             }
             let object = match of {
                 Some((_, object)) => (*object).to_owned(),
                 None if name.starts_with("global ") => name["global ".len()..].to_owned(),
-                // Types of tables that scripts give or get.
+                // These types describe tables that scripts pass or receive.
                 None if known.members.contains_key(name) || !is_extern(&host, name) => continue,
                 None => format!("Instance.new('{name}')"),
             };

@@ -50,7 +50,7 @@ both! {
         runtime(mode).passes(include_str!("web_stream_client.luau"), server.url());
     }
 
-    // Text or binary is decided by the bytes; what was sent first goes out first.
+    // The bytes decide between text and binary. The queue keeps the order of the calls.
     fn what_is_sent_before_and_after_it_opens(mode) {
         let server = serve(|listener| {
             let mut peer = raw::Peer::open(listener);
@@ -77,7 +77,7 @@ both! {
         ]);
     }
 
-    // A message is one argument, whatever its kind and however many handlers there are.
+    // A handler gets a message as one argument, for text and binary, with one handler and several.
     fn messages_of_a_websocket_are_bytes(mode) {
         for more in ["", "c.MessageReceived:Connect(function() end)"] {
             let server = serve(|listener| {
@@ -100,7 +100,7 @@ both! {
         }
     }
 
-    // A reply to what came before the server's close still goes out.
+    // A reply to a message before the server's close frame is still sent.
     fn a_reply_before_the_close_is_answered(mode) {
         let server = serve(|listener| {
             let bytes = [text("1"), text("2"), close(4001, "bye")].concat();
@@ -123,7 +123,7 @@ both! {
         }
     }
 
-    // Any status is an `Opened`; its header lines are those of the server.
+    // `Opened` fires for any status, with the server's header fields.
     fn what_a_raw_stream_opens_with(mode) {
         let fields = "x-b: 1\r\nX-A:  two words \r\nx-b: 2\r\nSet-Cookie: a=b\r\n";
         let shown = "x-b: 1\\r\\nX-A: two words\\r\\nx-b: 2\\r\\nSet-Cookie: a=b\\r\\n";
@@ -144,7 +144,7 @@ both! {
         }
     }
 
-    // A message for each chunk, never merged, bytes as they are.
+    // Each chunk is one message with its bytes unchanged. Chunks are never merged.
     fn the_messages_of_a_raw_stream(mode) {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let chunks: [&[u8]; 7] =
@@ -163,7 +163,7 @@ both! {
         ]);
     }
 
-    // What has arrived is reported before the rest of its chunk, or of its body, is there.
+    // The client reports received bytes before the rest of their chunk, or of the body, arrives.
     fn what_has_come_of_a_raw_stream_is_reported_at_once(mode) {
         for (head, first) in [
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "8\r\nfirs"),
@@ -192,7 +192,7 @@ both! {
         }
     }
 
-    // Blocks as they are, but for line ends and the mark at the start.
+    // Blocks are unchanged except for their line ends and the byte order mark at the start.
     fn the_messages_of_an_event_stream(mode) {
         for (body, blocks) in [
             ("event: x\ndata: y\n\n", &["event: x\\ndata: y\\n\\n"][..]),
@@ -217,7 +217,7 @@ both! {
         assert_eq!(said[1], "MessageReceived Open data: \\xff\\xc3(\\n\\n");
     }
 
-    // The right type opens with any status; chunks are no blocks.
+    // A response with the type of an event stream opens with any status. Chunks do not cut blocks.
     fn what_an_event_stream_opens_with(mode) {
         for (kind, status) in [
             ("text/event-stream", "200 OK"),
@@ -265,12 +265,12 @@ both! {
         const FIRST: &str = "MessageReceived Open 1";
         const ERROR: &str = "Error Error 200 HttpError: NetFail (malformed chunk line \"z\")";
         for (when, want) in [
-            // In the middle of the head, and before anything.
+            // The script closes in the middle of the head, and before the first byte.
             ("later", &["Closed Closed"][..]),
             ("at once", &["Closed Closed"]),
             ("ConnectionState", &["Closed Closed"]),
             ("Changed", &["Closed Closed"]),
-            // Whoever is called later sees the new state; what was under way goes on.
+            // Handlers that are called later see the new state; calls in progress continue.
             ("Opened", &["Opened Closed 200", "Closed Closed"]),
             ("MessageReceived", &[OPEN, "MessageReceived Closed 1", "Closed Closed"]),
             ("Error", &[OPEN, FIRST, "MessageReceived Open 2", ERROR, "Closed Error"]),
@@ -294,7 +294,7 @@ both! {
             rt.flag("asked", &asked);
             let said = rt.says(CLOSES, (when, url_for("RawStream", &server)));
             assert_eq!(said, want, "{when}");
-            // The runtime sees to it that a connection that was never tried ends here, too.
+            // If the client has made no connection, the server still waits for one; this one ends it.
             drop(rt);
             let _ = std::net::TcpStream::connect(server.address);
             server.join();

@@ -1,5 +1,6 @@
-//! Scripts as their authors write them for a plugin or an executor (`worlds/*.luau`), unmodified, in the world
-//! of that host, against servers that answer as theirs do: what the server received, what the script said.
+//! Scripts as authors write them for a plugin or an executor (`worlds/*.luau`) run unmodified with that
+//! host, against servers that answer as the real ones do. The tests compare what the server received and
+//! what the script printed.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -15,7 +16,7 @@ use super::common::{LONG, close, field, frame, loopback};
 use super::raw::{Peer, text};
 use super::support::{Mode, Rt};
 
-/// What servers have received, in the order in which it came.
+/// The lines that servers have logged, in the order of what they received.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -29,20 +30,20 @@ impl Log {
     }
 }
 
-/// A request, and the connection that it came by.
+/// A request and its connection.
 struct Visit {
     peer: Peer,
-    /// `GET /path`.
+    /// Method and target: `GET /path`.
     line: String,
     body: Vec<u8>,
     log: Log,
     stopper: Stopper,
-    /// It was upgraded, or answered with all there is.
+    /// The request was upgraded, or its response is complete.
     is_over: bool,
 }
 
 impl Visit {
-    /// Reads the next request; `None`: the client is gone.
+    /// Reads the next request; `None`: the client has ended the connection.
     fn next(stream: TcpStream, log: &Log, stopper: &Stopper) -> Option<Visit> {
         let mut peer = Peer { stream, head: String::new() };
         while !peer.head.ends_with("\r\n\r\n") {
@@ -64,7 +65,7 @@ impl Visit {
         Some(Visit { peer, line, body, log, stopper, is_over: false })
     }
 
-    /// How many requests of this kind came before.
+    /// The number of earlier requests with the same line.
     fn before(&self) -> usize {
         self.log.count(&self.line) - 1
     }
@@ -77,7 +78,7 @@ impl Visit {
         field(&self.peer.head, name).unwrap_or("-")
     }
 
-    /// Logs a field of the request.
+    /// Logs one header field of the request.
     fn note(&self, name: &str) {
         self.log.add(format!("  {name}: {}", self.field(name)));
     }
@@ -92,14 +93,14 @@ impl Visit {
         self.answer("200 OK", "application/json", body);
     }
 
-    /// The head of an answer that ends with the connection.
+    /// Sends the head of a response whose body ends with the connection.
     fn stream(&mut self, kind: &str) {
         self.is_over = true;
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n");
         self.send(head.as_bytes());
     }
 
-    /// The client may be gone.
+    /// Sends bytes. The client may have ended the connection.
     fn send(&mut self, bytes: &[u8]) {
         let _ = self.peer.stream.write_all(bytes);
     }
@@ -114,7 +115,7 @@ impl Visit {
         self.send(&text(message));
     }
 
-    /// The next message, which is logged; a close is answered.
+    /// Reads and logs the next message; answers a close frame.
     fn hear(&mut self) -> String {
         let reported = self.peer.received();
         self.log.add(format!("> {reported}"));
@@ -124,7 +125,7 @@ impl Visit {
         reported
     }
 
-    /// The same up to the close.
+    /// Does the same up to the close frame or the end.
     fn hear_all(&mut self) {
         loop {
             let reported = self.hear();
@@ -139,14 +140,14 @@ impl Visit {
         self.hear();
     }
 
-    /// Ends a script that goes on for ever.
+    /// Ends a script that would run for ever.
     fn enough(&self) {
         self.log.add("(enough)");
         self.stopper.stop(1001, Duration::from_millis(100));
     }
 }
 
-/// A server on loopback; each connection has a thread of its own.
+/// A server on loopback with one thread for each connection.
 struct Site {
     address: SocketAddr,
     log: Log,
@@ -186,7 +187,7 @@ impl Site {
         Site { address, log, ends, thread }
     }
 
-    /// What was received, once all connections have ended.
+    /// Waits until all connections have ended; returns the log.
     fn end(self) -> Vec<String> {
         self.ends.store(true, Ordering::Release);
         drop(TcpStream::connect(self.address).unwrap());
@@ -197,7 +198,7 @@ impl Site {
     }
 }
 
-/// Whether a text is that of a pattern, in which `*` stands for anything.
+/// Whether a text matches a pattern, in which `*` stands for any text.
 fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -213,7 +214,7 @@ fn all_fit(name: &str, what: &str, patterns: &[&str], lines: &[String]) {
     assert!(fit, "{name} {what}:\n{lines:#?}\nexpected:\n{patterns:#?}");
 }
 
-/// Runs a script in its world, in both ways to drive the reactor.
+/// Runs a script with its host, inline and with a poll thread, and compares the results.
 #[track_caller]
 fn play(name: &str, serve: fn(&mut Visit), received: &[&str], said: &[&str]) {
     for mode in [Mode::Inline, Mode::Threaded] {
@@ -232,14 +233,14 @@ fn play(name: &str, serve: fn(&mut Visit), received: &[&str], said: &[&str]) {
         let lines = rt.said.take();
         let is_enough = end == Progress::Stopped && site.log.count("(enough)") == 1;
         assert!(is_enough || end == Progress::Done, "{name} {mode:?} hangs: {lines:#?}");
-        // Its connections end with it.
+        // The connections of the runtime end with it.
         drop(rt);
         all_fit(name, "says", said, &lines);
         all_fit(name, "sends", received, &site.end());
     }
 }
 
-/// Each script is in a test.
+/// Every script in the folder has a test.
 #[test]
 fn all_are_played() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/luau/worlds");
@@ -349,7 +350,7 @@ fn a_bridge_for_an_assistant() {
             .enumerate()
             {
                 visit.send(event(command).as_bytes());
-                // One after another, so that the results are in order.
+                // The requests follow each other, so that the order of the results is known.
                 while n < 5 && visit.log.count("POST") <= n {
                     std::thread::yield_now();
                 }
@@ -522,7 +523,7 @@ fn a_price_feed_that_reconnects() {
             if before == 0 {
                 visit.say(r#"{"type":"ticker","pair":"BTC-USD","price":100}"#);
                 visit.say(r#"{"type":"ticker","pair":"BTC-USD","price":101.5}"#);
-                // Lost, without a close.
+                // The connection is lost without a close frame.
                 return;
             }
             visit.say(r#"{"type":"ticker","pair":"BTC-USD","price":99}"#);
@@ -731,7 +732,7 @@ fn an_account_among_several() {
             if visit.before() == 0 {
                 visit.say(r#"{"Name":"ping"}"#);
                 visit.hear();
-                // Lost.
+                // The connection is lost.
                 return;
             }
             visit.say(r#"{"Name":"identify"}"#);
@@ -768,7 +769,7 @@ fn telemetry_in_batches() {
         &[
             r#"POST /batch {"events":[{"name":"start","value":1},{"name":"click","value":2}],"studio":true}"#,
             r#"POST /batch {"events":[{"name":"fail","value":3}],"studio":true}"#,
-            // Compressed, where that is built in.
+            // The body is compressed in a build with feature `deflate`.
             "POST /batch *",
         ],
         &["true 2 stored", "false 1 HTTP 500 (Oops)", "true 4 stored"],

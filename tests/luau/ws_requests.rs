@@ -1,23 +1,24 @@
-//! `ws:Request(message, matches, timeout?)`: the message that answers, and who gets it besides.
+//! `ws:Request(message, matches, timeout?)`: which message is the answer, and which listeners get it,
+//! too.
 
 use std::time::Duration;
 
 use super::raw::{Frame, Peer, Raw, close, frame, serve, text};
 use super::support::*;
 
-/// Answers each text with what `act` says; a close frame with itself.
+/// A server that answers each message with the result of `act`, and a close frame with code 1000.
 fn answering(act: impl Fn(&Frame) -> Vec<u8> + Send + 'static) -> Raw<()> {
     serve(move |listener| {
         let mut peer = Peer::open(listener);
         while let Some(got) = peer.next() {
             let bytes = if got.opcode == 8 { close(1000, "") } else { act(&got) };
-            // The client may be gone.
+            // The client may have ended the connection.
             let _ = std::io::Write::write_all(&mut peer.stream, &bytes);
         }
     })
 }
 
-/// Pushes on either side of each answer.
+/// A server that sends one unrequested message before each answer and one after it.
 fn noisy() -> Raw<()> {
     answering(|got| {
         let answer = frame(0x80 | got.opcode, &[b"re:", &got.payload[..]].concat());
@@ -79,7 +80,7 @@ fn handlers_see_all_and_before_the_request_goes_on() {
     );
 }
 
-// A loop is for what is pushed.
+// A loop over `Messages` gets the unrequested messages only.
 #[test]
 fn loops_do_not_see_answers() {
     passes_with(
@@ -127,7 +128,7 @@ fn requests_at_once_get_one_message_each() {
     );
 }
 
-// What was there before is no answer.
+// Messages that arrived before the request are not answers.
 #[test]
 fn held_messages_are_not_asked() {
     passes_with(
@@ -271,7 +272,7 @@ fn close_is_the_end_of_its_requests() {
         ws.OnClose:Wait()
         done()"#,
     );
-    // By what is asked.
+    // `matches` closes the connection.
     passes_with(
         || answering(|_| text("x")),
         r#"ws.OnMessage:Connect(error)
@@ -329,7 +330,7 @@ fn arguments_are_checked_before_anything_is_sent() {
     );
 }
 
-// The time of `matches` is that of a script.
+// The time limit of scripts includes the time of `matches`.
 #[test]
 fn a_time_limit_holds_in_matches() {
     let server = noisy();
