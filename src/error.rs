@@ -409,8 +409,8 @@ impl Error {
 
     /// Whether another attempt may succeed later, as far as a client can know: the name, the
     /// network or the server failed or was too slow, or [`Response::is_transient`] holds for the
-    /// response. Errors of the program, of the protocol, of a server's certificate or of a policy are
-    /// permanent. Any other failure of TLS counts as transient, also if the server refuses the
+    /// response. Errors of the program, of the protocol, of a server's certificate or of a policy
+    /// are permanent. Any other failure of TLS counts as transient, also if the server refuses the
     /// client's certificate: bound the number of attempts.
     ///
     /// Wait between two attempts ([`Reconnect`](crate::proto::sse::Reconnect)), and at least for
@@ -431,9 +431,10 @@ impl Error {
         &self.0.phases
     }
 
-    /// Bytes that the session accepted and did not hand to the kernel before the connection ended
-    /// (whether the server received the others is not known): messages with their frame headers, or the rest of a request. Over TLS the number may be up
-    /// to 64 KiB too high, since an incomplete record may contain some of them.
+    /// Bytes that the session accepted and did not hand to the kernel before the connection ended:
+    /// messages with their frame headers, or the rest of a request. Whether the server received the
+    /// others is not known. Over TLS the number may be up to 64 KiB too high, since an incomplete
+    /// record may contain some of them.
     pub fn unsent(&self) -> usize {
         self.0.unsent
     }

@@ -37,6 +37,9 @@ const NS: Duration = Duration::from_nanos(1);
 const URL: &str = "ws://127.0.0.1/";
 const HTTP_URL: &str = "http://127.0.0.1/";
 
+/// No event.
+const NOTHING: [&str; 0] = [];
+
 /// A connection, seen from its server.
 struct Tcp {
     to: SocketAddr,
@@ -308,7 +311,7 @@ impl Bench {
 
     fn start(&mut self, ask: impl Into<Ask>) -> ConnId {
         let id = self.reactor.open(ask).unwrap();
-        assert_eq!(self.turns(), Vec::<String>::new());
+        assert_eq!(self.turns(), NOTHING);
         id
     }
 
@@ -417,7 +420,7 @@ fn bytes_that_drip_move_no_limit_of_any_phase() {
                 bench.gives(0, &[*byte]);
             }
             let span = if i < 9 { 100 * MS } else { 100 * MS - NS };
-            assert_eq!(bench.pass(span), Vec::<String>::new(), "{phase}");
+            assert_eq!(bench.pass(span), NOTHING, "{phase}");
         }
         assert_eq!(bench.pass(NS), [want], "{phase}");
         // Over TLS an alert may have to arrive first.
@@ -440,7 +443,7 @@ fn bytes_that_drip_do_not_put_off_the_end() {
         assert_eq!(bench.pass(100 * MS), [format!("binary {i}")]);
     }
     bench.gives(tcp, &[0x82]);
-    assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(100 * MS - NS), NOTHING);
     let events = bench.pass(NS);
     assert!(
         events[0].ends_with(": the server did not answer the close frame for 1s"),
@@ -471,16 +474,16 @@ fn framing_that_drips_does_not_put_off_the_idle_limit() {
         bench.gives(0, head.as_bytes());
         assert_eq!(bench.turns(), ["response 200"]);
         if drip[0] == b'\r' {
-            assert_eq!(bench.pass(999 * MS), Vec::<String>::new());
+            assert_eq!(bench.pass(999 * MS), NOTHING);
             bench.gives(0, b"1\r\nx");
             assert_eq!(bench.turns(), ["chunk 1"]);
         }
         for byte in &drip[..9] {
             bench.gives(0, &[*byte]);
-            assert_eq!(bench.pass(100 * MS), Vec::<String>::new(), "{drip:?}");
+            assert_eq!(bench.pass(100 * MS), NOTHING, "{drip:?}");
         }
         bench.gives(0, &drip[9..10]);
-        assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new(), "{drip:?}");
+        assert_eq!(bench.pass(100 * MS - NS), NOTHING, "{drip:?}");
         let events = bench.pass(NS);
         assert!(events.len() == 1 && events[0].starts_with("lost Body: "), "{events:?}");
     }
@@ -541,10 +544,10 @@ fn a_keep_alive_ping_has_its_time_and_no_more() {
     // Any byte in time counts as an answer.
     bench.pass(300 * MS - NS);
     bench.gives(tcp, &[0x82]);
-    assert_eq!(bench.pass(NS), Vec::<String>::new());
+    assert_eq!(bench.pass(NS), NOTHING);
     bench.pass(1000 * MS);
     assert_eq!(bench.wrote(tcp), [0x89, 0x80, 0, 0, 0, 0]);
-    assert_eq!(bench.pass(300 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(300 * MS - NS), NOTHING);
     let events = bench.pass(NS);
     assert!(events.len() == 1 && events[0].starts_with("lost Open: "), "{events:?}");
 }
@@ -686,7 +689,7 @@ fn a_read_that_is_interrupted_is_made_again() {
         let message = binary(40_000);
         let (start, rest) = message.split_at(10_000);
         for part in [start, rest] {
-            assert_eq!(bench.turns(), Vec::<String>::new());
+            assert_eq!(bench.turns(), NOTHING);
             bench.world.lock().tcps[tcp].interrupts = 2;
             bench.gives(tcp, part);
         }
@@ -817,7 +820,7 @@ fn the_receive_buffer_does_not_stay_with_a_connection_that_is_paused() {
     let mut bench = Bench::new(Limits { receive_buffer, receive_buffer_max, ..Limits::default() });
     let [(_, first), (_, second)] = [(); 2].map(|()| bench.open(ws()));
     bench.gives(first, &[0x89, 0].repeat(2500));
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     bench.gives(first, &binary(1).repeat(2));
     let now = bench.world.lock().now;
     let mut pauses = |conn: &mut Conn<'_>, _: Event<'_>| conn.pause();
@@ -835,7 +838,7 @@ fn a_connection_that_was_released_reports_nothing() {
     let (id, tcp) = bench.open(ws());
     bench.reactor.release(id, &CloseFrame::new(1001, ""));
     bench.gives(tcp, &binary(5).repeat(2));
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     assert_eq!(bench.reactor.len(), 1, "it waits for the answer to its close frame");
 }
 
@@ -1052,7 +1055,7 @@ fn the_limit_comes_before_an_attempt_that_would_be_later() {
     bench.turns();
     let start = bench.world.lock().now;
     assert_eq!(bench.reactor.deadline(), Some(start + 100 * MS));
-    assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(100 * MS - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Connect: 100ms are over"]);
 }
 
@@ -1165,7 +1168,7 @@ fn a_final_dot_of_the_url_reaches_the_resolver_and_nobody_else() {
         let (id, port) = bench.world.lock().asked[0];
         let to = Ok(vec![SocketAddr::new(IpAddr::from([10, 0, 0, 1]), port)]);
         bench.world.lock().answers.push_back((id, to));
-        assert_eq!(bench.turns(), Vec::<String>::new(), "{url}");
+        assert_eq!(bench.turns(), NOTHING, "{url}");
         let head = String::from_utf8(bench.wrote(0)).unwrap();
         let host = asked.trim_end_matches('.');
         assert!(head.contains(&format!("Host: {host}\r\n")), "{head}");

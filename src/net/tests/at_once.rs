@@ -24,9 +24,9 @@ fn what_is_sent_at_once_is_written_once_and_the_rest_when_there_is_room() {
     assert_eq!(bench.wrote(tcp).len(), 5);
     assert!(!bench.reactor.has_work(), "it waits for the socket");
     assert!(bench.world.lock().tcps[tcp].watched.unwrap().1.write);
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     bench.world.lock().tcps[tcp].room = usize::MAX;
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     assert_eq!(bench.wrote(tcp).len(), 2 * (2 + 4) + 12 + 13 - 5);
     assert!(!bench.world.lock().tcps[tcp].watched.unwrap().1.write);
 }

@@ -133,16 +133,16 @@ fn what_compresses_is_given_up_though_nothing_is_read() {
     assert!(second < first, "it refers to the one before: {first} {second}");
     // Reading is paused while a ping waits for its pong: that limit does not end the connection.
     bench.world.lock().now += 200 * MS;
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     assert!(bench.wrote(tcp).starts_with(&[0x89]));
     bench.reactor.pause(id);
     bench.turns();
     bench.world.lock().now += 600 * MS;
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     let now = bench.world.lock().now;
     assert_eq!(bench.reactor.deadline(), Some(now + 200 * MS));
     bench.world.lock().now += 200 * MS;
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     assert_eq!(bench.reactor.deadline(), None);
     assert_eq!(sends(&mut bench), first, "nothing to refer to");
 }

@@ -228,7 +228,7 @@ fn bytes_that_nobody_asked_for_are_no_answer() {
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), FINE);
     bench.gives(tcp, FINE);
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     assert!(bench.is_dropped(tcp));
     assert_eq!(bench.answered(kept(), FINE), 1);
     // The bytes have come when the next request would use the connection.
@@ -268,7 +268,7 @@ fn a_server_may_end_it() {
     let mut bench = Bench::new(Limits::default());
     let tcp = bench.answered(kept(), FINE);
     bench.world.lock().tcps[tcp].ended = true;
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     assert!(bench.is_dropped(tcp) && bench.is_idle());
 
     let lost = "; the connection was kept from an earlier request";
@@ -378,7 +378,7 @@ fn a_request_that_goes_again_has_its_own_time_limit() {
     bench.pass(900 * MS);
     bench.world.lock().tcps[tcp].ended = true;
     assert_eq!((bench.turns(), bench.made()), (vec![], 2));
-    assert_eq!(bench.pass(100 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(100 * MS - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Response: 1s are over"]);
 }
 
@@ -471,7 +471,7 @@ fn a_forbidden_address_is_not_reached_by_a_connection_that_is_there() {
         let id = bench.world.lock().asked.pop().expect("a question").0;
         let to = SocketAddr::new(to.parse().unwrap(), 80);
         bench.world.lock().answers.push_back((id, Ok(vec![to])));
-        assert_eq!(bench.turns(), Vec::<String>::new());
+        assert_eq!(bench.turns(), NOTHING);
     };
     direct.start(ask());
     resolved(&mut direct, "10.0.0.1");
@@ -589,7 +589,7 @@ fn a_pause_keeps_the_answer_and_then_the_connection() {
     bench.reactor.pause(id);
     bench.turns();
     bench.gives(0, b"i");
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     bench.reactor.resume(id);
     assert_eq!(bench.turns(), ["chunk 1", "complete"]);
     assert_eq!(bench.answered(kept(), FINE), 0);
@@ -603,7 +603,7 @@ fn a_connection_that_is_kept_is_heard_or_closed() {
         let mut bench = Bench::new(Limits::default());
         let id = bench.start(kept().timeout(SECOND));
         bench.reactor.pause(id);
-        assert_eq!(bench.turns(), Vec::<String>::new());
+        assert_eq!(bench.turns(), NOTHING);
         assert!(!bench.world.lock().tcps[0].watched.unwrap().1.read);
         bench.gives(0, FINE);
         bench.world.lock().is_deaf = is_deaf;

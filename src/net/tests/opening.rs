@@ -4,7 +4,6 @@ use super::*;
 use crate::net::Proxy;
 
 const SECOND: Duration = Duration::from_secs(1);
-const NOTHING: [&str; 0] = [];
 
 impl Bench {
     /// Answers the oldest question about a name that has no answer yet.
@@ -56,9 +55,9 @@ fn a_second_address_that_waits_starts_no_clock() {
     }
     bench.start(named());
     bench.resolves(&[[10, 0, 0, 1], [10, 0, 0, 2]]);
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     for _ in 0..59 {
-        assert_eq!(bench.pass(SECOND), Vec::<String>::new());
+        assert_eq!(bench.pass(SECOND), NOTHING);
     }
     let events = bench.pass(SECOND);
     assert!(events.len() == 1 && events[0].contains("waited 60s for"), "{events:?}");
@@ -72,16 +71,16 @@ fn whoever_has_tried_has_the_rest_of_its_time_behind_a_wait() {
     let to = Options::new("ws://10.0.0.2/").unwrap();
     let hung = bench.start(to.timeout(1000 * SECOND));
     bench.start(named());
-    assert_eq!(bench.pass(SECOND / 2), Vec::<String>::new());
+    assert_eq!(bench.pass(SECOND / 2), NOTHING);
     // No descriptor is left for the first address; the second one waits at its gate.
     bench.world.lock().sockets = 1;
     bench.resolves(&[[10, 0, 0, 1], [10, 0, 0, 2]]);
-    assert_eq!(bench.turns(), Vec::<String>::new());
-    assert_eq!(bench.pass(10 * SECOND), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
+    assert_eq!(bench.pass(10 * SECOND), NOTHING);
     bench.world.lock().sockets = usize::MAX;
     bench.reactor.release(hung, &CloseFrame::new(1001, ""));
-    assert_eq!(bench.turns(), Vec::<String>::new());
-    assert_eq!(bench.pass(SECOND / 2 - NS), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
+    assert_eq!(bench.pass(SECOND / 2 - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Handshake: 1s are over"]);
 }
 
@@ -95,11 +94,11 @@ fn whoever_is_connected_is_before_nobody() {
     bench.start(to("10.0.0.2"));
     bench.start(named().timeout(1000 * SECOND));
     bench.resolves(&[[10, 0, 0, 1], [10, 0, 0, 2]]);
-    assert_eq!(bench.turns(), Vec::<String>::new());
-    assert_eq!(bench.pass(SECOND), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
+    assert_eq!(bench.pass(SECOND), NOTHING);
     bench.start(to("10.0.0.2"));
     bench.reactor.release(first, &CloseFrame::new(1001, ""));
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     bench.gives(2, bench.answer(2).as_bytes());
     assert_eq!(bench.turns(), ["opened"]);
     let events = bench.pass(60 * SECOND);
@@ -131,7 +130,7 @@ fn a_time_limit_at_a_proxy_names_the_proxy() {
         let mut bench = Bench::new(Limits { opening: SECOND, ..Limits::default() });
         bench.start(proxied());
         bench.gives(0, answer.as_bytes());
-        assert_eq!(bench.turns(), Vec::<String>::new());
+        assert_eq!(bench.turns(), NOTHING);
         bench.world.lock().now += SECOND;
         let errors = bench.errors();
         assert!(errors.len() == 1 && errors[0].contains(stage), "{errors:?}");
@@ -150,8 +149,8 @@ fn a_proxy_that_is_silent_is_read_once() {
     assert_eq!(bench.reads(0).len(), 1);
 }
 
-/// FAULTS 86: what completes the answer opens the tunnel, however many reads it takes: nothing follows it, so
-/// nothing would make the socket readable again.
+/// FAULTS 86: what completes the answer opens the tunnel, however many reads it takes. Nothing
+/// follows it, so nothing would make the socket readable again.
 #[test]
 fn an_answer_of_a_proxy_counts_after_any_number_of_reads() {
     for proxy in ["http://10.0.0.1:3128", "socks5h://10.0.0.1:3128", "socks5h://u:p@10.0.0.1:3128"]

@@ -38,7 +38,7 @@ fn what_is_encrypted_is_read_in_the_same_sizes() {
     let mut head = String::new();
     while head.is_empty() {
         head = taken(&mut server, &bench);
-        assert_eq!(bench.turns(), Vec::<String>::new());
+        assert_eq!(bench.turns(), NOTHING);
     }
     gives(&mut server, &bench, answer_to(&head).as_bytes());
     assert_eq!(bench.turns(), ["opened"]);

@@ -56,11 +56,11 @@ fn a_pause_holds_while_a_reader_is_asked_again() {
     let (options, asked) = late(3);
     let id = bench.start(options);
     bench.reactor.pause(id);
-    assert_eq!(bench.turns(), Vec::<String>::new());
+    assert_eq!(bench.turns(), NOTHING);
     bench.gives(0, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     bench.reads(0);
     for times in 2..=3 {
-        assert_eq!(bench.pass(300 * MS), Vec::<String>::new());
+        assert_eq!(bench.pass(300 * MS), NOTHING);
         assert_eq!(asked.load(Ordering::SeqCst), times);
     }
     assert!(bench.reads(0).is_empty());
@@ -77,16 +77,16 @@ fn a_slow_reader_is_nobody_elses_fault() {
     let (options, _) = late(100);
     bench.start(options);
     for _ in 0..100 {
-        assert_eq!(bench.pass(60_000 * MS), Vec::<String>::new());
+        assert_eq!(bench.pass(60_000 * MS), NOTHING);
     }
     assert!(bench.wrote(0).ends_with(b"\r\n\r\nhello"));
-    assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(60_000 * MS - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Response: 60s are over"]);
     // But a limit that the program sets covers everything.
     let mut bench = Bench::new(limits());
     let (options, _) = late(100);
     bench.start(options.timeout(90_000 * MS));
-    assert_eq!(bench.pass(90_000 * MS - NS), Vec::<String>::new());
+    assert_eq!(bench.pass(90_000 * MS - NS), NOTHING);
     assert_eq!(bench.pass(NS), ["failed Response: 90s are over"]);
 }
 
@@ -101,7 +101,7 @@ fn a_server_that_takes_nothing_of_a_body_is_stalled() {
         bench.world.lock().tcps[0].room = room;
         bench.turns();
         assert!(bench.wrote(0).len() >= room);
-        assert_eq!(bench.pass(60_000 * MS - NS), Vec::<String>::new(), "{room}");
+        assert_eq!(bench.pass(60_000 * MS - NS), NOTHING, "{room}");
     }
     let events = bench.pass(NS);
     assert!(

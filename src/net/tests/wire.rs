@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const NOTHING: [&str; 0] = [];
 
 /// How a server ends a connection after its bytes were read and its room was filled.
 #[derive(Clone, Copy)]
