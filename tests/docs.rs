@@ -879,6 +879,26 @@ fn every_member_that_a_page_names_exists() {
     assert_eq!(has_member(&texts, "Web", "split"), None);
 }
 
+/// The names behind each `ErrorKind::` in `text`.
+fn kinds_in(text: &str) -> BTreeSet<String> {
+    let behind = text.split("ErrorKind::").skip(1);
+    behind
+        .map(|rest| rest[..rest.find(|c: char| !c.is_alphanumeric()).unwrap()].to_owned())
+        .collect()
+}
+
+#[test]
+fn the_kinds_that_are_always_transient_are_those_of_the_code() {
+    let code = read("src/error.rs").unwrap();
+    let arms = code.split_once("impl ErrorKind {").unwrap().1;
+    let always = arms.split_once("| ErrorKind::Handshake(").unwrap().0;
+    let page = read("docs/RUST.md").unwrap();
+    let rows: Vec<Vec<&str>> = page.lines().filter_map(cells).collect();
+    let row = rows.iter().find(|row| row[1] == "yes" && row[0].contains("`Resolve`")).unwrap();
+    let named: BTreeSet<String> = row[0].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert_eq!(named, kinds_in(always));
+}
+
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").unwrap().lines().count();

@@ -12,12 +12,17 @@ const START: &str = "\
 
 What moonwire does with a hostile server, and what other WebSocket clients do with the same bytes. Each row is a case of
 [`tests/hostile/cases.txt`](../tests/hostile/cases.txt), which has the bytes; FAULTS are faults that others had, listed
-[at the end](#faults). `cargo test --test hostile` plays all of them over loopback sockets and compares what the client tells its
-owner, the kind of its error, and the close code that the server sees on the wire. It checks besides that each connection
+[at the end](#faults). `cargo test --test hostile` plays all of them over loopback sockets and compares what the client reports to the
+program, the kind of its error, and the close code that the server sees on the wire. It checks besides that each connection
 ends exactly once, that nothing is sent behind a close frame or after a handshake that failed, that the socket is closed,
 and that the error is one printable line that names the URL.
 
-**Outcome** is what the client tells, the end last: `refused` (it does not open), `failed` (it was open), `lost` (ended
+**What a hostile server achieves** in these cases: it ends or refuses its own connection, or lets it wait until a time limit,
+and the program learns why; what came whole before a violation is reported, and nothing of the violation. In no case does the
+client panic, wait beyond its limits, take more memory than they allow, or report what breaks a rule.
+[SECURITY.md](../SECURITY.md#who-may-be-hostile) has what a server can and cannot do in general.
+
+**Outcome** is what the client reports, the end last: `refused` (it does not open), `failed` (it was open), `lost` (ended
 without a closing handshake, or with half a body), `clean` with the server's code, `complete`. **Wire** is what it sends
 after its request: a close frame as its code (`empty` without one), pongs, or `none`.
 
